@@ -1,0 +1,148 @@
+//! The control lane: spawns and shutdown from other threads. It is apart from the inbox, so that a full inbox blocks
+//! neither. And `LoopHandle`, its sending side.
+
+use crate::error::SpawnError;
+use crate::host::Host;
+use crate::inbox::Inbox;
+use crate::machine::{Hosts, Machine};
+use crate::notifier::Notifier;
+use crate::sync::{Arc, Ordering};
+use crate::host::PartHost;
+use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use std::time::Duration;
+
+/// Makes a machine on the loop's thread and reports to who asked.
+type Order<R> = Box<dyn FnOnce(&dyn Host<R>) + Send>;
+pub(crate) type ControlSender<R> = Sender<Order<R>>;
+pub(crate) type ControlReceiver<R> = Receiver<Order<R>>;
+
+pub(crate) fn lane<R: Machine>(orders_max: usize) -> (ControlSender<R>, ControlReceiver<R>) {
+    bounded(orders_max)
+}
+
+/// Where the messages of a loop went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// Handed to a machine.
+    pub delivered: u64,
+    /// Accepted, but their machine or the loop ended before.
+    pub dropped: u64,
+    /// Times the loop's async callback ran: a storm of sends costs few.
+    pub wakes: u64,
+}
+
+/// A loop as other threads see it: spawns machines on it and shuts it down. `Clone + Send + Sync`.
+pub struct LoopHandle<R: Machine> {
+    inbox: Arc<Inbox<R::Message>>,
+    control: ControlSender<R>,
+}
+
+impl<R: Machine> LoopHandle<R> {
+    pub(crate) fn new(inbox: Arc<Inbox<R::Message>>, control: ControlSender<R>) -> Self {
+        Self { inbox, control }
+    }
+
+    /// Makes a machine of the loop's own type, or of one of its parts. Does not wait; allocates.
+    pub fn spawn<M>(&self, seed: M::Seed) -> Spawning<M::Message>
+    where
+        M: Machine<Context = R::Context>,
+        M::Seed: Send,
+        R: Hosts<M>,
+    {
+        self.spawn_with::<M>(move || seed)
+    }
+
+    /// The same where the seed cannot travel between threads but what makes it can: `seed` runs on the loop's thread.
+    pub fn spawn_with<M>(&self, seed: impl FnOnce() -> M::Seed + Send + 'static) -> Spawning<M::Message>
+    where
+        M: Machine<Context = R::Context>,
+        R: Hosts<M>,
+    {
+        let (answer, wait) = bounded(1);
+        let order: Order<R> = Box::new(move |whole| {
+            let part = PartHost::<R, M>::new(whole);
+            let made = match part.reserve() {
+                Some(id) => {
+                    part.plant(id, seed());
+                    Ok(Notifier::new(id, part.post()))
+                }
+                None => Err(SpawnError::Full),
+            };
+            // Nobody need wait for it.
+            let _ = answer.try_send(made);
+        });
+        match self.control.try_send(order) {
+            Ok(()) => {
+                self.inbox.nudge();
+                Spawning { wait: Ok(wait) }
+            }
+            Err(TrySendError::Full(_)) => Spawning { wait: Err(SpawnError::Full) },
+            Err(TrySendError::Disconnected(_)) => Spawning { wait: Err(SpawnError::Closed) },
+        }
+    }
+
+    /// Asks every machine to finish, goes on delivering messages meanwhile, refuses spawns, and ends what is left
+    /// after `grace`. Does not wait. The shortest grace asked for wins.
+    pub fn shutdown(&self, grace: Duration) {
+        self.inbox.shutdown(grace);
+    }
+
+    /// Where messages went so far. Counters of a running loop are read one by one.
+    pub fn messages(&self) -> MessageCounts {
+        let counts = &self.inbox.counts;
+        MessageCounts {
+            delivered: counts.delivered.load(Ordering::Relaxed),
+            dropped: counts.dropped.load(Ordering::Relaxed),
+            wakes: counts.wakes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl<R: Machine> Clone for LoopHandle<R> {
+    fn clone(&self) -> Self {
+        Self { inbox: self.inbox.clone(), control: self.control.clone() }
+    }
+}
+
+impl<R: Machine> std::fmt::Debug for LoopHandle<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "LoopHandle<{}>", std::any::type_name::<R>())
+    }
+}
+
+/// A machine being made on another thread's loop.
+#[must_use = "`wait` gives the new machine's notifier, or says why there is none"]
+pub struct Spawning<T> {
+    wait: Result<Receiver<Result<Notifier<T>, SpawnError>>, SpawnError>,
+}
+
+impl<T> Spawning<T> {
+    /// Waits until the loop has made a place for the machine; its `create` runs soon after.
+    ///
+    /// Never call it on the loop's own thread: it would wait for itself. A machine spawns with
+    /// [`Scope::spawn`](crate::Scope::spawn) or a [`Spawner`](crate::Spawner).
+    ///
+    /// # Errors
+    /// `Full` if the machine table or the control lane is full or the loop refuses new machines, `Closed` if it ended.
+    pub fn wait(self) -> Result<Notifier<T>, SpawnError> {
+        self.wait?.recv().unwrap_or(Err(SpawnError::Closed))
+    }
+
+    /// The same without waiting: `None` if it is not decided yet.
+    pub fn try_wait(&self) -> Option<Result<Notifier<T>, SpawnError>> {
+        match &self.wait {
+            Err(error) => Some(Err(*error)),
+            Ok(wait) => match wait.try_recv() {
+                Ok(made) => Some(made),
+                Err(TryRecvError::Empty) => None,
+                Err(TryRecvError::Disconnected) => Some(Err(SpawnError::Closed)),
+            },
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Spawning<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spawning(..)")
+    }
+}

@@ -1,0 +1,711 @@
+//! The middle of everything: event → machine → response → effects.
+//!
+//! An event's token is the id of the machine it is for. The machine is taken out of its slot, its handler runs under
+//! `catch_unwind`, its answer is applied, and at the end of the dispatch the effects take place (see `Effects`). A
+//! **dispatch** is one I/O event, one drain of the inbox, or one pass over due deadlines.
+//!
+//! One turn of the loop (rule R16): I/O events, each a dispatch; then, in the check phase, what is owed, orders from
+//! other threads, the inbox, a shutdown's progress; then due deadlines. Before it sleeps the loop sets its one alarm,
+//! and stays awake if a bound left something over.
+
+use crate::config::{Config, EndHook, Verdict};
+use crate::control::ControlReceiver;
+use crate::effects::{Effects, Owed};
+use crate::deadline::Deadlines;
+use crate::driver::Driver;
+use crate::error::{Error, ErrorKind, Reason, Result};
+use crate::host::Nest;
+use crate::inbox::{Counts, Mail};
+use crate::response::DeadlineChange;
+use crate::scope::Scope;
+use crate::table::State;
+use crate::io::SignalWatch;
+use crate::{Io, Machine, MachineId, Response, Time};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::time::Duration;
+use uv_sys_wrap::{Event, HandleId, Sink, Token, WorkId, WriteBuf};
+
+/// A loop without its driver's run function: all the state, and what happens on each event.
+pub(crate) struct Engine<R: Machine> {
+    pub nest: Rc<Nest<R>>,
+    pub effects: Effects,
+    /// Absent before set-up is done and after teardown began; then nothing is delivered.
+    ctx: Option<R::Context>,
+    orders: ControlReceiver<R>,
+    batch: Mail<R::Message>,
+    deadlines: Deadlines,
+    alarm: Option<u64>,
+    bounds: Bounds,
+    on_end: Option<EndHook>,
+    /// When the loop last had something to do, for busy polling.
+    active_at: Time,
+    closing: Option<Closing>,
+    had_machine: bool,
+    /// Why `run` shall return, once it shall.
+    pub outcome: Option<Outcome>,
+    termination: Vec<SignalWatch>,
+    ended: u64,
+    panics: u64,
+}
+
+/// What a loop has done so far, and holds now.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Machines now, seeds included.
+    pub machines: usize,
+    /// Machines that have ended.
+    pub ended: u64,
+    /// Panics caught, in handlers and in drops.
+    pub panics: u64,
+    /// Open streams now.
+    pub sockets: usize,
+    /// Times a listener had to wait for room or for descriptors.
+    pub accepts_paused: u64,
+    /// Deadlines set now.
+    pub deadlines: usize,
+}
+
+/// How much one turn does, so that nothing starves the rest.
+struct Bounds {
+    messages: usize,
+    creates: usize,
+    timeouts: usize,
+    accepts: usize,
+    busy_poll: Duration,
+}
+
+/// A shutdown under way.
+struct Closing {
+    until: Time,
+    /// The next slot to be asked to finish.
+    cursor: u32,
+}
+
+/// Why the loop stops.
+pub(crate) enum Outcome {
+    /// No machine is left, or the shutdown is complete.
+    Finished,
+    /// The end hook said so, and the machine had not panicked.
+    Stopped(Error),
+    /// The end hook said so after a panic, or the hook itself panicked.
+    Panicked(Box<dyn Any + Send>),
+}
+
+type Caught<T> = std::thread::Result<T>;
+
+impl<R: Machine> Engine<R> {
+    pub fn new(
+        driver: Box<dyn Driver>,
+        config: &mut Config,
+        nest: Rc<Nest<R>>,
+        orders: ControlReceiver<R>,
+    ) -> Self {
+        let mut effects = Effects::new(driver, config);
+        let now = effects.fresh_now();
+        Self {
+            nest,
+            effects,
+            ctx: None,
+            orders,
+            batch: Mail::with_capacity(config.inbox_messages_max),
+            deadlines: Deadlines::new(now.tick_down()),
+            alarm: None,
+            bounds: Bounds {
+                messages: config.messages_per_turn.max(1),
+                creates: config.creates_per_turn.max(1),
+                timeouts: config.timeouts_per_turn.max(1),
+                accepts: config.accepts_per_turn.max(1),
+                busy_poll: config.busy_poll,
+            },
+            on_end: config.on_end.take(),
+            active_at: now,
+            closing: None,
+            had_machine: false,
+            outcome: None,
+            termination: Vec::new(),
+            ended: 0,
+            panics: 0,
+        }
+    }
+
+    /// Set-up is done: machines may be created.
+    pub fn start(&mut self, ctx: R::Context) {
+        self.ctx = Some(ctx);
+    }
+
+    pub fn context_mut(&mut self) -> Option<&mut R::Context> {
+        self.ctx.as_mut()
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            machines: self.nest.live(),
+            ended: self.ended,
+            panics: self.panics,
+            sockets: self.effects.sockets,
+            accepts_paused: self.effects.accepts_paused,
+            deadlines: self.deadlines.len(),
+        }
+    }
+
+    /// SIGTERM and SIGINT begin a shutdown.
+    pub fn watch_termination(&mut self) -> Result<()> {
+        for signum in [SIGINT, SIGTERM] {
+            self.termination.push(self.effects.signal(signum, MachineId::TERMINATION)?);
+        }
+        Ok(())
+    }
+
+    /// `run` begins: forget why it returned the last time.
+    pub fn resume(&mut self) {
+        self.outcome = None;
+        self.had_machine |= self.nest.live() > 0;
+    }
+}
+
+/// The flow of one event.
+impl<R: Machine> Sink for Engine<R> {
+    #[inline]
+    fn event(&mut self, token: Token, handle: HandleId, event: Event<'_>) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let id = MachineId::of(token);
+        match event {
+            Event::Read(bytes) => self.io(id, handle, Io::Read(bytes)),
+            Event::Check => return self.check(),
+            Event::Prepare => return self.prepare(),
+            Event::Timer => return self.expire(),
+            Event::Wake => return Counts::add(&self.nest.inbox.counts.wakes, 1),
+            Event::Idle => return,
+            other => self.rare(id, handle, other),
+        }
+        self.end_dispatch();
+    }
+}
+
+impl<R: Machine> Engine<R> {
+    /// Events that come once in a connection's life, or seldom.
+    fn rare(&mut self, id: MachineId, on: HandleId, event: Event<'_>) {
+        match event {
+            Event::Incoming => self.incoming(id, on),
+            Event::Connected => {
+                self.effects.connected(on);
+                self.io(id, on, Io::Connected);
+            }
+            Event::Eof => self.io(id, on, Io::Eof),
+            Event::Written { bufs, result } => {
+                let buffers = bufs.into_iter().filter_map(|buf| match buf {
+                    WriteBuf::Vec { bytes, .. } => Some(bytes),
+                    _ => None,
+                });
+                if self.effects.written(on, result, buffers) {
+                    self.io(id, on, Io::Flushed);
+                }
+            }
+            Event::ShutDown(Ok(())) => self.io(id, on, Io::ShutDown),
+            Event::ShutDown(Err(error)) | Event::Failed(error) => self.io(id, on, Io::Failed(error)),
+            Event::Signal(_) if id.is_internal() => self.begin_shutdown(TERMINATE_GRACE),
+            Event::Signal(signum) => self.io(id, on, Io::Signal(signum)),
+            Event::Worked { work, .. } => self.worked(work),
+            _ => {}
+        }
+    }
+
+    /// Hands an event to its machine. One without a machine closes its handle: nothing of a machine outlives it.
+    #[inline]
+    fn io(&mut self, id: MachineId, on: HandleId, io: Io<'_>) {
+        match self.take_or_create(id) {
+            Some(machine) => {
+                let answer = self.call(id, |scope| machine.io(io, on, scope));
+                self.settle(id, answer);
+            }
+            // A connection that waits to be opened is nobody's yet; all others are a machine's that has ended.
+            None if id.is_internal() => {}
+            None => self.effects.close(on),
+        }
+    }
+
+    /// Takes waiting connections, each handed to the listener's machine.
+    fn incoming(&mut self, id: MachineId, listener: HandleId) {
+        for _ in 0..self.bounds.accepts {
+            let Some(incoming) = self.effects.accept(listener) else { return };
+            self.io(id, listener, Io::Incoming(incoming));
+            // Created at once, so that a burst does not wait for a turn; closed at once, so that it has room.
+            self.create_some();
+            self.effects.end_dispatch();
+        }
+    }
+
+    /// Runs one handler. A panic in it is caught here and becomes the machine's end.
+    #[inline]
+    fn call(
+        &mut self,
+        id: MachineId,
+        handler: impl FnOnce(&mut Scope<'_, R>) -> Result<Response<R>>,
+    ) -> Caught<Result<Response<R>>> {
+        let Some(ctx) = self.ctx.as_mut() else { return Ok(Ok(Response::done())) };
+        let mut scope = Scope { ctx, effects: &mut self.effects, host: &*self.nest, id };
+        catch_unwind(AssertUnwindSafe(|| handler(&mut scope)))
+    }
+
+    /// Applies an answer: puts the machine back, or ends it.
+    #[inline]
+    fn settle(&mut self, id: MachineId, answer: Caught<Result<Response<R>>>) {
+        if let Some(machine) = self.absorb(id, answer) {
+            self.put_back(id, machine);
+        }
+    }
+
+    #[inline]
+    fn put_back(&mut self, id: MachineId, machine: R) {
+        let refused = self.nest.table.borrow_mut().put(id, machine);
+        if let Err(machine) = refused {
+            self.discard(machine);
+        }
+    }
+
+    /// Applies an answer but for the machine itself, which it returns if it goes on.
+    #[inline]
+    fn absorb(&mut self, id: MachineId, answer: Caught<Result<Response<R>>>) -> Option<R> {
+        match answer {
+            Ok(Ok(response)) => match response.into_parts() {
+                (Some(machine), change) => {
+                    if change != DeadlineChange::Keep {
+                        self.change_deadline(id, change);
+                    }
+                    return Some(machine);
+                }
+                (None, _) => self.end(id, Reason::Done),
+            },
+            Ok(Err(error)) => self.end(id, Reason::Failed(error)),
+            Err(payload) => {
+                self.panics += 1;
+                self.end(id, Reason::Panicked(payload));
+            }
+        }
+        None
+    }
+
+    fn change_deadline(&mut self, id: MachineId, change: DeadlineChange) {
+        let at = match change {
+            DeadlineChange::Keep => return,
+            DeadlineChange::Clear => Time::NEVER,
+            DeadlineChange::At(time) => time,
+            DeadlineChange::AfterNanos(nanos) => self.effects.fresh_now() + Duration::from_nanos(nanos),
+        };
+        self.deadlines.arm(id.index(), at.tick_up());
+    }
+
+    /// A machine has ended; its state is dropped already. Frees its slot and tells the hook.
+    fn end(&mut self, id: MachineId, reason: Reason) {
+        self.deadlines.cancel(id.index());
+        self.cancel_work(id);
+        let old = self.nest.release(id);
+        self.discard(old);
+        self.ended += 1;
+        self.had_machine = true;
+        if let Some(hook) = &mut self.on_end {
+            match catch_unwind(AssertUnwindSafe(|| hook(id, &reason))) {
+                Ok(Verdict::Continue) => {}
+                Ok(Verdict::Stop) => {
+                    let outcome = match reason {
+                        Reason::Panicked(payload) => Outcome::Panicked(payload),
+                        Reason::Failed(error) => Outcome::Stopped(error),
+                        _ => Outcome::Finished,
+                    };
+                    return self.stop(outcome);
+                }
+                Err(payload) => return self.stop(Outcome::Panicked(payload)),
+            }
+        }
+        if self.nest.live() == 0 {
+            self.stop(Outcome::Finished);
+        }
+    }
+
+    fn stop(&mut self, outcome: Outcome) {
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+            self.effects.driver.stop();
+        }
+    }
+
+    /// Drops user values; a panic in their drop is counted and goes no further.
+    fn discard<T>(&mut self, value: T) {
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            self.panics += 1;
+        }
+    }
+
+    /// The end of a dispatch: spawned machines are created, output leaves, dropped handles close.
+    #[inline]
+    fn end_dispatch(&mut self) {
+        if !self.nest.births.borrow().is_empty() {
+            self.create_some();
+        }
+        self.effects.end_dispatch();
+        if let Some(grace) = self.effects.shutdown.take() {
+            self.begin_shutdown(grace);
+        }
+    }
+}
+
+/// The same numbers on every Unix.
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+/// How long machines may take to finish after SIGTERM or SIGINT.
+const TERMINATE_GRACE: Duration = Duration::from_secs(10);
+
+/// Births.
+impl<R: Machine> Engine<R> {
+    /// Runs `create` of the oldest newborns, a bounded number. One that an early message created is skipped.
+    fn create_some(&mut self) {
+        for _ in 0..self.bounds.creates {
+            let Some(id) = self.next_birth() else { return };
+            self.create(id);
+            if self.outcome.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn next_birth(&mut self) -> Option<MachineId> {
+        self.nest.births.borrow_mut().pop_front()
+    }
+
+    fn create(&mut self, id: MachineId) {
+        let taken = self.nest.table.borrow_mut().take(id);
+        match taken {
+            Some(State::Seed(seed)) => {
+                let machine = self.hatch(id, seed);
+                if let Some(machine) = machine {
+                    self.put_back(id, machine);
+                }
+            }
+            Some(State::Idle(machine)) => self.put_back(id, machine),
+            _ => {}
+        }
+    }
+
+    fn hatch(&mut self, id: MachineId, seed: R::Seed) -> Option<R> {
+        self.had_machine = true;
+        let answer = self.call(id, |scope| R::create(seed, scope));
+        self.absorb(id, answer)
+    }
+}
+
+/// The check phase: all that does not come from a descriptor.
+impl<R: Machine> Engine<R> {
+    pub fn check(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let taken = self.nest.inbox.take(&mut self.batch);
+        if taken.nudged {
+            self.follow_orders();
+        }
+        if let Some(grace) = taken.shutdown {
+            self.begin_shutdown(grace);
+        }
+        if !self.effects.owed.is_empty() {
+            self.pay_owed();
+        }
+        if !self.batch.is_empty() {
+            self.active_at = self.effects.now();
+            self.deliver();
+        }
+        self.end_dispatch();
+        if self.closing.is_some() {
+            self.go_on_closing();
+            self.end_dispatch();
+        }
+    }
+
+    fn follow_orders(&mut self) {
+        for _ in 0..self.bounds.creates {
+            let Ok(order) = self.orders.try_recv() else { return };
+            // The order makes a seed by user code.
+            if catch_unwind(AssertUnwindSafe(|| order(&*self.nest))).is_err() {
+                self.panics += 1;
+            }
+        }
+        if !self.orders.is_empty() {
+            self.nest.inbox.nudge();
+        }
+    }
+
+    /// Delivers what is owed now; what these deliveries give rise to is for the next turn.
+    fn pay_owed(&mut self) {
+        for _ in 0..self.effects.owed.len() {
+            let Some((on, owed)) = self.effects.owed.pop_front() else { return };
+            let Some(token) = self.effects.driver.token(on) else { continue };
+            let io = match owed {
+                Owed::Flushed => Io::Flushed,
+                Owed::Failed(error) => Io::Failed(error),
+            };
+            self.io(MachineId::of(token), on, io);
+        }
+    }
+
+    /// One drain: at most a turn's worth of messages, in order. A run of messages for one machine takes it out of its
+    /// slot once (rule R14).
+    fn deliver(&mut self) {
+        let mut left = self.bounds.messages;
+        let (mut delivered, mut dropped) = (0, 0);
+        while left > 0 && self.outcome.is_none() {
+            let Some((id, message)) = self.batch.pop_front() else { break };
+            left -= 1;
+            match self.take_or_create(id) {
+                Some(machine) => delivered += self.deliver_run(id, machine, message, &mut left),
+                None => {
+                    dropped += 1;
+                    self.discard(message);
+                }
+            }
+        }
+        Counts::add(&self.nest.inbox.counts.delivered, delivered);
+        Counts::add(&self.nest.inbox.counts.dropped, dropped);
+    }
+
+    /// Delivers a message and those right behind it for the same machine. Answers how many.
+    #[inline]
+    fn deliver_run(&mut self, id: MachineId, mut machine: R, mut message: R::Message, left: &mut usize) -> u64 {
+        let mut delivered = 0;
+        loop {
+            delivered += 1;
+            let answer = self.call(id, |scope| machine.wakeup(message, scope));
+            machine = match self.absorb(id, answer) {
+                Some(machine) => machine,
+                None => return delivered,
+            };
+            let more = *left > 0 && self.batch.front().is_some_and(|(next, _)| *next == id);
+            match if more { self.batch.pop_front() } else { None } {
+                Some((_, next)) => {
+                    *left -= 1;
+                    message = next;
+                }
+                None => {
+                    self.put_back(id, machine);
+                    return delivered;
+                }
+            }
+        }
+    }
+
+    /// The machine of this id, created now if it still is a seed.
+    #[inline]
+    fn take_or_create(&mut self, id: MachineId) -> Option<R> {
+        let taken = self.nest.table.borrow_mut().take(id);
+        match taken? {
+            State::Idle(machine) => Some(machine),
+            State::Seed(seed) => self.hatch(id, seed),
+            _ => None,
+        }
+    }
+}
+
+/// Thread-pool work.
+impl<R: Machine> Engine<R> {
+    fn worked(&mut self, work: WorkId) {
+        let found = {
+            let mut works = self.nest.works.borrow_mut();
+            works.number_of(work).and_then(|number| works.remove(number))
+        };
+        let Some((id, finish)) = found else { return };
+        let Some(machine) = self.take_or_create(id) else { return self.discard(finish) };
+        let answer = match catch_unwind(AssertUnwindSafe(finish)) {
+            Ok(Some(message)) => self.call(id, |scope| machine.wakeup(message, scope)),
+            Ok(None) => {
+                self.discard(machine);
+                Ok(Err(ErrorKind::WorkPanicked.into()))
+            }
+            Err(payload) => {
+                self.discard(machine);
+                Err(payload)
+            }
+        };
+        self.settle(id, answer);
+    }
+
+    /// The machine's jobs that have not started are not wanted any more.
+    fn cancel_work(&mut self, id: MachineId) {
+        let works = self.nest.works.borrow();
+        if works.is_empty() {
+            return;
+        }
+        for work in works.of(id) {
+            self.effects.driver.cancel_work(work);
+        }
+    }
+}
+
+/// Time.
+impl<R: Machine> Engine<R> {
+    /// A pass over due deadlines: one dispatch, bounded. Each is checked when it is reached.
+    pub fn expire(&mut self) {
+        self.alarm = None;
+        let now = self.effects.fresh_now();
+        for _ in 0..self.bounds.timeouts {
+            if self.outcome.is_some() {
+                break;
+            }
+            let Some(index) = self.deadlines.pop(now.tick_down()) else { break };
+            self.active_at = now;
+            self.time_out(index);
+        }
+        if now >= self.effects.retry_at {
+            self.effects.retry_at = Time::NEVER;
+            self.effects.resume_listeners();
+        }
+        self.end_dispatch();
+        if self.closing.is_some() {
+            self.go_on_closing();
+        }
+    }
+
+    fn time_out(&mut self, index: u32) {
+        let id = self.nest.table.borrow().id_at(index);
+        let Some(id) = id else { return };
+        if let Some(machine) = self.take_or_create(id) {
+            let answer = self.call(id, |scope| machine.timeout(scope));
+            self.settle(id, answer);
+        }
+    }
+
+    /// Before the loop polls: set the alarm, and decide whether it may sleep.
+    pub fn prepare(&mut self) {
+        self.effects.end_dispatch();
+        self.set_alarm();
+        let busy = self.outcome.is_some()
+            || !self.batch.is_empty()
+            || !self.effects.owed.is_empty()
+            || !self.nest.births.borrow().is_empty()
+            || self.is_closing_busy()
+            || self.polls_busily()
+            || !self.nest.inbox.try_sleep();
+        self.effects.driver.set_busy(busy);
+        self.effects.new_turn();
+    }
+
+    fn set_alarm(&mut self) {
+        let mut next = self.deadlines.next().unwrap_or(u64::MAX).min(self.effects.retry_at.tick_up());
+        if let Some(closing) = &self.closing {
+            next = next.min(closing.until.tick_up());
+        }
+        // An alarm that is too early only costs a wake-up; moving it for every change would cost more.
+        if next != u64::MAX && self.alarm.is_none_or(|alarm| next < alarm) {
+            self.alarm = Some(next);
+            self.effects.driver.set_alarm(Some(Time::from_tick(next)));
+        }
+    }
+
+    fn polls_busily(&mut self) -> bool {
+        !self.bounds.busy_poll.is_zero() && {
+            let now = self.effects.fresh_now();
+            now.since(self.active_at) < self.bounds.busy_poll
+        }
+    }
+}
+
+/// Shutdown and teardown.
+impl<R: Machine> Engine<R> {
+    pub fn begin_shutdown(&mut self, grace: Duration) {
+        let until = self.effects.fresh_now() + grace;
+        self.nest.sealed.set(true);
+        match &mut self.closing {
+            Some(closing) => closing.until = closing.until.min(until),
+            None => self.closing = Some(Closing { until, cursor: 0 }),
+        }
+        if self.nest.live() == 0 {
+            self.stop(Outcome::Finished);
+        }
+    }
+
+    fn is_closing_busy(&self) -> bool {
+        self.closing.as_ref().is_some_and(|closing| closing.cursor < self.nest.table.borrow().len())
+    }
+
+    /// Asks some more machines to finish; at the deadline ends what is left.
+    fn go_on_closing(&mut self) {
+        for _ in 0..self.bounds.creates {
+            let Some(id) = self.next_to_finish() else { break };
+            if let Some(machine) = self.take_or_create(id) {
+                let answer = self.call(id, |scope| machine.finish(scope));
+                self.settle(id, answer);
+            }
+        }
+        let now = self.effects.fresh_now();
+        if self.closing.as_ref().is_some_and(|closing| now >= closing.until) {
+            self.end_all();
+        }
+    }
+
+    fn next_to_finish(&mut self) -> Option<MachineId> {
+        let closing = self.closing.as_mut()?;
+        let table = self.nest.table.borrow();
+        while closing.cursor < table.len() {
+            closing.cursor += 1;
+            if let Some(id) = table.id_at(closing.cursor - 1) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    /// Ends every machine and seed.
+    fn end_all(&mut self) {
+        let len = self.nest.table.borrow().len();
+        for index in 0..len {
+            let id = self.nest.table.borrow().id_at(index);
+            if let Some(id) = id {
+                let old = self.nest.table.borrow_mut().take(id);
+                self.discard(old);
+                self.end(id, Reason::Shutdown);
+            }
+        }
+        self.stop(Outcome::Finished);
+    }
+
+    /// The loop is over: machines, seeds and messages, the context, then (by the caller) handles. Sends are refused
+    /// from here on.
+    pub fn tear_down(&mut self) {
+        self.nest.sealed.set(true);
+        // Senders are refused before machines go, so that none can send to one that is half gone.
+        let waiting = self.nest.inbox.close();
+        self.on_end = None;
+        self.end_all();
+        let dropped = waiting.len() + self.batch.len();
+        for message in waiting.into_iter().chain(std::mem::take(&mut self.batch)) {
+            self.discard(message);
+        }
+        Counts::add(&self.nest.inbox.counts.dropped, dropped as u64);
+        // With the receiver gone, orders that wait and orders to come are answered with `Closed`.
+        let orders = std::mem::replace(&mut self.orders, crossbeam_channel::never());
+        self.discard(orders);
+        let works = std::mem::replace(&mut *self.nest.works.borrow_mut(), crate::work::Works::new(0));
+        self.discard(works);
+        let ctx = self.ctx.take();
+        self.discard(ctx);
+        self.termination.clear();
+        self.effects.apply_closes();
+    }
+
+    /// Why `run` returned, as its result. Resumes a panic that the end hook did not want to survive.
+    pub fn take_outcome(&mut self) -> Result<()> {
+        match self.outcome.take() {
+            Some(Outcome::Stopped(error)) => Err(error),
+            Some(Outcome::Panicked(payload)) => resume_unwind(payload),
+            Some(Outcome::Finished) | None => Ok(()),
+        }
+    }
+
+    /// True if `run` has nothing to wait for: there were machines, and none is left.
+    pub fn is_over(&self) -> bool {
+        (self.had_machine || self.closing.is_some()) && self.nest.live() == 0
+    }
+}
+

@@ -1,0 +1,341 @@
+//! `Effects`: what a handler's effects act upon, the same for every machine type: the driver, the output of streams, the
+//! close list, and the events that the loop owes to machines.
+//!
+//! Effects are collected while a handler runs and applied when its dispatch ends: output leaves, then dropped handles
+//! close. Errors that appear there are owed as events and delivered in a later dispatch, never recursively.
+
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::{IoError, IoErrorKind};
+use crate::id::Internal;
+use crate::io::{Incoming, Listener, SignalWatch, Socket};
+use crate::output::{DIRTY, ENDED, ENDING, FAILED, Outputs, WATCHED};
+use crate::{Addr, MachineId, Time};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+use uv_sys_wrap::{CloseList, Handle, HandleId, ListenOptions, Op};
+
+pub(crate) struct Effects {
+    pub driver: Box<dyn Driver>,
+    pub outputs: Outputs,
+    pub closes: Rc<CloseList>,
+    /// Events that came of effects, not of the driver.
+    pub owed: VecDeque<(HandleId, Owed)>,
+    /// Open streams, and how many there may be.
+    pub sockets: usize,
+    sockets_max: usize,
+    /// Listeners that wait for room or descriptors.
+    pub held_back: Vec<HandleId>,
+    /// When to try held-back listeners again though nothing was closed here: others free descriptors too.
+    pub retry_at: Time,
+    /// A handler asked for a shutdown.
+    pub shutdown: Option<Duration>,
+    /// The clock, read at most once a turn.
+    turn: Option<Time>,
+    pub accepts_paused: u64,
+}
+
+/// An event that the loop owes to a handle's machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Owed {
+    Flushed,
+    Failed(IoError),
+}
+
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+impl Effects {
+    pub fn new(driver: Box<dyn Driver>, config: &Config) -> Self {
+        Self {
+            driver,
+            outputs: Outputs::new(config.output_bytes_max),
+            closes: Rc::new(CloseList::new()),
+            owed: VecDeque::new(),
+            sockets: 0,
+            sockets_max: config.sockets_max,
+            held_back: Vec::new(),
+            retry_at: Time::NEVER,
+            shutdown: None,
+            turn: None,
+            accepts_paused: 0,
+        }
+    }
+
+    /// The time of this turn.
+    #[inline]
+    pub fn now(&mut self) -> Time {
+        match self.turn {
+            Some(time) => time,
+            None => *self.turn.insert(self.driver.now()),
+        }
+    }
+
+    /// The time read afresh, which then is the turn's.
+    #[inline]
+    pub fn fresh_now(&mut self) -> Time {
+        *self.turn.insert(self.driver.now())
+    }
+
+    /// A new turn begins: the next `now` reads the clock.
+    pub fn new_turn(&mut self) {
+        self.turn = None;
+    }
+
+    fn handle(&self, id: HandleId) -> Handle {
+        Handle::new(id, self.closes.clone())
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.sockets < self.sockets_max
+    }
+
+    fn opened(&mut self, id: HandleId) {
+        self.sockets += 1;
+        self.outputs.open(id);
+    }
+
+    pub fn listen(&mut self, at: &Addr, options: &ListenOptions, owner: MachineId) -> Result<Listener, IoError> {
+        let id = self.driver.listen(at, options, owner.token())?;
+        Ok(Listener(self.handle(id)))
+    }
+
+    /// Takes one waiting connection, unless the limit is reached or descriptors are out; then the listener is held
+    /// back until there is room again.
+    pub fn accept(&mut self, listener: HandleId) -> Option<Incoming> {
+        if !self.has_room() {
+            self.hold_back(listener);
+            return None;
+        }
+        match self.driver.accept(listener, MachineId::internal(Internal::Unowned)) {
+            Ok(Some(id)) => {
+                self.opened(id);
+                Some(Incoming(self.handle(id)))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                match error.kind() {
+                    IoErrorKind::FdLimit | IoErrorKind::Memory | IoErrorKind::Limit => self.hold_back(listener),
+                    _ => self.owed.push_back((listener, Owed::Failed(error))),
+                }
+                None
+            }
+        }
+    }
+
+    fn hold_back(&mut self, listener: HandleId) {
+        if !self.held_back.contains(&listener) && self.driver.set_listening(listener, false).is_ok() {
+            self.accepts_paused += 1;
+            self.held_back.push(listener);
+            self.retry_at = self.fresh_now() + ACCEPT_RETRY;
+        }
+    }
+
+    /// Lets held-back listeners go on, if there may be room.
+    pub fn resume_listeners(&mut self) {
+        if self.held_back.is_empty() || !self.has_room() {
+            return;
+        }
+        self.retry_at = Time::NEVER;
+        for listener in std::mem::take(&mut self.held_back) {
+            // A listener that was closed meanwhile needs nothing.
+            let _ = self.driver.set_listening(listener, true);
+        }
+    }
+
+    pub fn open(&mut self, incoming: Incoming, owner: MachineId) -> Result<Socket, IoError> {
+        let Incoming(handle) = incoming;
+        self.driver.set_token(handle.id(), owner.token())?;
+        if let Err(error) = self.driver.set_reading(handle.id(), true) {
+            self.owed.push_back((handle.id(), Owed::Failed(error)));
+        }
+        Ok(Socket(handle))
+    }
+
+    pub fn connect(&mut self, to: &Addr, owner: MachineId) -> Result<Socket, IoError> {
+        if !self.has_room() {
+            return Err(IoError::new(Op::Connect, IoErrorKind::Limit));
+        }
+        let (id, failure) = self.driver.connect(to, owner.token())?;
+        self.opened(id);
+        if let Some(error) = failure {
+            self.owed.push_back((id, Owed::Failed(error)));
+        }
+        Ok(Socket(self.handle(id)))
+    }
+
+    pub fn stdin(&mut self, owner: MachineId) -> Result<Socket, IoError> {
+        let id = self.driver.stdin(owner.token())?;
+        self.opened(id);
+        self.driver.set_reading(id, true)?;
+        Ok(Socket(self.handle(id)))
+    }
+
+    pub fn signal(&mut self, signum: i32, owner: MachineId) -> Result<SignalWatch, IoError> {
+        let id = self.driver.signal(signum, owner.token())?;
+        Ok(SignalWatch(self.handle(id)))
+    }
+
+    /// Bytes accepted and not yet given to the kernel. Who sees some is owed a `Flushed`.
+    pub fn queued(&mut self, id: HandleId) -> usize {
+        let Some(record) = self.outputs.record(id) else { return 0 };
+        let queued = record.queued();
+        if queued > 0 {
+            record.set(WATCHED, true);
+        }
+        queued
+    }
+
+    /// No more output after what is queued, then FIN.
+    pub fn shutdown_write(&mut self, id: HandleId) -> Result<(), IoError> {
+        let Some(record) = self.outputs.record(id) else {
+            return Err(IoError::new(Op::Shutdown, IoErrorKind::Closed));
+        };
+        if !record.has(ENDING | FAILED) {
+            record.set(ENDING, true);
+            self.outputs.mark(id);
+        }
+        Ok(())
+    }
+
+    /// Applies the effects of a dispatch.
+    #[inline]
+    pub fn end_dispatch(&mut self) {
+        if !self.outputs.dirty.is_empty() {
+            self.flush();
+        }
+        if !self.closes.is_empty() {
+            self.apply_closes();
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut next = 0;
+        while let Some(&id) = self.outputs.dirty.get(next) {
+            next += 1;
+            self.flush_one(id);
+        }
+        self.outputs.dirty.clear();
+    }
+
+    /// Writes what one stream gathered: at once as far as it goes, the rest as one queued write.
+    #[inline]
+    fn flush_one(&mut self, id: HandleId) {
+        let Some(record) = self.outputs.record(id) else { return };
+        record.set(DIRTY, false);
+        if record.is_in_flight() || record.has(FAILED) {
+            return;
+        }
+        let buffer = std::mem::take(&mut record.buffer);
+        let (watched, ending) = (record.has(WATCHED), record.has(ENDING) && !record.has(ENDED));
+        if !buffer.is_empty() {
+            match self.driver.try_write(id, &buffer) {
+                Ok(written) if written == buffer.len() => {
+                    self.outputs.recycle(buffer);
+                    if watched {
+                        self.owe_flushed(id);
+                    }
+                }
+                Ok(written) => self.queue(id, buffer, written),
+                Err(error) => return self.output_failed(id, error, buffer),
+            }
+        }
+        if ending {
+            self.end_output(id);
+        }
+    }
+
+    fn queue(&mut self, id: HandleId, buffer: Vec<u8>, start: usize) {
+        let rest = buffer.len() - start;
+        match self.driver.write(id, buffer, start) {
+            Ok(()) => {
+                if let Some(record) = self.outputs.record(id) {
+                    record.set_in_flight(rest);
+                }
+            }
+            Err((error, buffer)) => self.output_failed(id, error, buffer),
+        }
+    }
+
+    /// Asks for FIN, which the driver sends after what is queued there. While the stream still connects this must
+    /// wait: `connected` comes back to it.
+    fn end_output(&mut self, id: HandleId) {
+        let Some(record) = self.outputs.record(id) else { return };
+        if record.has(FAILED) {
+            return;
+        }
+        match self.driver.shutdown(id) {
+            Ok(()) => record.set(ENDED, true),
+            Err(error) if error.kind() == IoErrorKind::NotConnected => {}
+            Err(error) => self.output_failed(id, error, Vec::new()),
+        }
+    }
+
+    /// The stream is connected: reading begins, and an end that was wished for can take its course.
+    pub fn connected(&mut self, id: HandleId) {
+        if let Err(error) = self.driver.set_reading(id, true) {
+            self.owed.push_back((id, Owed::Failed(error)));
+        }
+        if self.outputs.record(id).is_some_and(|record| record.has(ENDING)) {
+            self.outputs.mark(id);
+        }
+    }
+
+    fn owe_flushed(&mut self, id: HandleId) {
+        if let Some(record) = self.outputs.record(id) {
+            record.set(WATCHED, false);
+            self.owed.push_back((id, Owed::Flushed));
+        }
+    }
+
+    fn output_failed(&mut self, id: HandleId, error: IoError, buffer: Vec<u8>) {
+        self.outputs.recycle(buffer);
+        if let Some(record) = self.outputs.record(id)
+            && !record.has(FAILED)
+        {
+            record.set(FAILED, true);
+            self.owed.push_back((id, Owed::Failed(error)));
+        }
+    }
+
+    /// A queued write has ended. True if the machine shall hear `Flushed`; a failure is owed to it.
+    pub fn written(&mut self, id: HandleId, result: Result<(), IoError>, buffers: impl Iterator<Item = Vec<u8>>) -> bool {
+        for buffer in buffers {
+            self.outputs.recycle(buffer);
+        }
+        let Some(record) = self.outputs.record(id) else { return false };
+        record.set_in_flight(0);
+        if let Err(error) = result {
+            let rest = std::mem::take(&mut record.buffer);
+            self.output_failed(id, error, rest);
+            return false;
+        }
+        record.set(WATCHED, false);
+        if !record.buffer.is_empty() || (record.has(ENDING) && !record.has(ENDED)) {
+            self.outputs.mark(id);
+        }
+        true
+    }
+
+    /// Closes what was dropped.
+    pub fn apply_closes(&mut self) {
+        while let Some(id) = self.closes.pop() {
+            self.close(id);
+        }
+        self.resume_listeners();
+    }
+
+    /// Closes one handle now, and forgets its output.
+    pub fn close(&mut self, id: HandleId) {
+        if self.outputs.close(id) {
+            self.sockets -= 1;
+        }
+        self.driver.close(id);
+    }
+
+    /// Resets a connection: what was not sent is discarded on both sides.
+    pub fn abort(&mut self, socket: Socket) {
+        self.driver.reset(socket.id());
+        // Dropping the handle closes it at the end of the dispatch, which is a no-op for the driver by then.
+    }
+}
