@@ -32,7 +32,11 @@ pub struct AddrError(String);
 
 impl fmt::Display for AddrError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not an address: expected IP:PORT, [IPv6]:PORT or unix:PATH", self.0)
+        write!(
+            f,
+            "{:?} is not an address: expected IP:PORT, [IPv6]:PORT or unix:PATH",
+            self.0
+        )
     }
 }
 
@@ -45,7 +49,10 @@ impl FromStr for Addr {
         match text.strip_prefix("unix:") {
             Some("") => Err(AddrError(text.to_owned())),
             Some(path) => Ok(Self::Unix(path.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| AddrError(text.to_owned())),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| AddrError(text.to_owned())),
         }
     }
 }
@@ -69,7 +76,10 @@ mod tests {
             assert_eq!(text.parse::<Addr>().unwrap().to_string(), text);
         }
         let error = "localhost".parse::<Addr>().unwrap_err();
-        assert_eq!(error.to_string(), "\"localhost\" is not an address: expected IP:PORT, [IPv6]:PORT or unix:PATH");
+        assert_eq!(
+            error.to_string(),
+            "\"localhost\" is not an address: expected IP:PORT, [IPv6]:PORT or unix:PATH"
+        );
         assert!("unix:".parse::<Addr>().is_err() && "1.2.3.4:99999".parse::<Addr>().is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! `Config`: the limits of a loop, each with a default and its reason (rule R11).
 
-use crate::error::Reason;
 use crate::MachineId;
+use crate::error::Reason;
 use std::time::Duration;
 use uv_sys_wrap::PoolConfig;
 

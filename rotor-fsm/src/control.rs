@@ -3,11 +3,11 @@
 
 use crate::error::SpawnError;
 use crate::host::Host;
+use crate::host::PartHost;
 use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::sync::{Arc, Ordering};
-use crate::host::PartHost;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use std::time::Duration;
 
@@ -53,7 +53,10 @@ impl<R: Machine> LoopHandle<R> {
     }
 
     /// The same where the seed cannot travel between threads but what makes it can: `seed` runs on the loop's thread.
-    pub fn spawn_with<M>(&self, seed: impl FnOnce() -> M::Seed + Send + 'static) -> Spawning<M::Message>
+    pub fn spawn_with<M>(
+        &self,
+        seed: impl FnOnce() -> M::Seed + Send + 'static,
+    ) -> Spawning<M::Message>
     where
         M: Machine<Context = R::Context>,
         R: Hosts<M>,
@@ -76,8 +79,12 @@ impl<R: Machine> LoopHandle<R> {
                 self.inbox.nudge();
                 Spawning { wait: Ok(wait) }
             }
-            Err(TrySendError::Full(_)) => Spawning { wait: Err(SpawnError::Full) },
-            Err(TrySendError::Disconnected(_)) => Spawning { wait: Err(SpawnError::Closed) },
+            Err(TrySendError::Full(_)) => Spawning {
+                wait: Err(SpawnError::Full),
+            },
+            Err(TrySendError::Disconnected(_)) => Spawning {
+                wait: Err(SpawnError::Closed),
+            },
         }
     }
 
@@ -100,7 +107,10 @@ impl<R: Machine> LoopHandle<R> {
 
 impl<R: Machine> Clone for LoopHandle<R> {
     fn clone(&self) -> Self {
-        Self { inbox: self.inbox.clone(), control: self.control.clone() }
+        Self {
+            inbox: self.inbox.clone(),
+            control: self.control.clone(),
+        }
     }
 }
 

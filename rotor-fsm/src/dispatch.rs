@@ -10,16 +10,16 @@
 
 use crate::config::{Config, EndHook, Verdict};
 use crate::control::ControlReceiver;
-use crate::effects::{Effects, Owed};
 use crate::deadline::Deadlines;
 use crate::driver::Driver;
+use crate::effects::{Effects, Owed};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::host::Nest;
 use crate::inbox::{Counts, Mail};
+use crate::io::SignalWatch;
 use crate::response::DeadlineChange;
 use crate::scope::Scope;
 use crate::table::State;
-use crate::io::SignalWatch;
 use crate::{Io, Machine, MachineId, Response, Time};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -154,7 +154,8 @@ impl<R: Machine> Engine<R> {
     /// SIGTERM and SIGINT begin a shutdown.
     pub fn watch_termination(&mut self) -> Result<()> {
         for signum in [SIGINT, SIGTERM] {
-            self.termination.push(self.effects.signal(signum, MachineId::TERMINATION)?);
+            self.termination
+                .push(self.effects.signal(signum, MachineId::TERMINATION)?);
         }
         Ok(())
     }
@@ -207,7 +208,9 @@ impl<R: Machine> Engine<R> {
                 }
             }
             Event::ShutDown(Ok(())) => self.io(id, on, Io::ShutDown),
-            Event::ShutDown(Err(error)) | Event::Failed(error) => self.io(id, on, Io::Failed(error)),
+            Event::ShutDown(Err(error)) | Event::Failed(error) => {
+                self.io(id, on, Io::Failed(error))
+            }
             Event::Signal(_) if id.is_internal() => self.begin_shutdown(TERMINATE_GRACE),
             Event::Signal(signum) => self.io(id, on, Io::Signal(signum)),
             Event::Worked { work, .. } => self.worked(work),
@@ -232,7 +235,9 @@ impl<R: Machine> Engine<R> {
     /// Takes waiting connections, each handed to the listener's machine.
     fn incoming(&mut self, id: MachineId, listener: HandleId) {
         for _ in 0..self.bounds.accepts {
-            let Some(incoming) = self.effects.accept(listener) else { return };
+            let Some(incoming) = self.effects.accept(listener) else {
+                return;
+            };
             self.io(id, listener, Io::Incoming(incoming));
             // Created at once, so that a burst does not wait for a turn; closed at once, so that it has room.
             self.create_some();
@@ -247,8 +252,15 @@ impl<R: Machine> Engine<R> {
         id: MachineId,
         handler: impl FnOnce(&mut Scope<'_, R>) -> Result<Response<R>>,
     ) -> Caught<Result<Response<R>>> {
-        let Some(ctx) = self.ctx.as_mut() else { return Ok(Ok(Response::done())) };
-        let mut scope = Scope { ctx, effects: &mut self.effects, host: &*self.nest, id };
+        let Some(ctx) = self.ctx.as_mut() else {
+            return Ok(Ok(Response::done()));
+        };
+        let mut scope = Scope {
+            ctx,
+            effects: &mut self.effects,
+            host: &*self.nest,
+            id,
+        };
         catch_unwind(AssertUnwindSafe(|| handler(&mut scope)))
     }
 
@@ -295,7 +307,9 @@ impl<R: Machine> Engine<R> {
             DeadlineChange::Keep => return,
             DeadlineChange::Clear => Time::NEVER,
             DeadlineChange::At(time) => time,
-            DeadlineChange::AfterNanos(nanos) => self.effects.fresh_now() + Duration::from_nanos(nanos),
+            DeadlineChange::AfterNanos(nanos) => {
+                self.effects.fresh_now() + Duration::from_nanos(nanos)
+            }
         };
         self.deadlines.arm(id.index(), at.tick_up());
     }
@@ -427,7 +441,9 @@ impl<R: Machine> Engine<R> {
 
     fn follow_orders(&mut self) {
         for _ in 0..self.bounds.creates {
-            let Ok(order) = self.orders.try_recv() else { return };
+            let Ok(order) = self.orders.try_recv() else {
+                return;
+            };
             // The order makes a seed by user code.
             if catch_unwind(AssertUnwindSafe(|| order(&*self.nest))).is_err() {
                 self.panics += 1;
@@ -441,8 +457,12 @@ impl<R: Machine> Engine<R> {
     /// Delivers what is owed now; what these deliveries give rise to is for the next turn.
     fn pay_owed(&mut self) {
         for _ in 0..self.effects.owed.len() {
-            let Some((on, owed)) = self.effects.owed.pop_front() else { return };
-            let Some(token) = self.effects.driver.token(on) else { continue };
+            let Some((on, owed)) = self.effects.owed.pop_front() else {
+                return;
+            };
+            let Some(token) = self.effects.driver.token(on) else {
+                continue;
+            };
             let io = match owed {
                 Owed::Flushed => Io::Flushed,
                 Owed::Failed(error) => Io::Failed(error),
@@ -457,7 +477,9 @@ impl<R: Machine> Engine<R> {
         let mut left = self.bounds.messages;
         let (mut delivered, mut dropped) = (0, 0);
         while left > 0 && self.outcome.is_none() {
-            let Some((id, message)) = self.batch.pop_front() else { break };
+            let Some((id, message)) = self.batch.pop_front() else {
+                break;
+            };
             left -= 1;
             match self.take_or_create(id) {
                 Some(machine) => delivered += self.deliver_run(id, machine, message, &mut left),
@@ -473,7 +495,13 @@ impl<R: Machine> Engine<R> {
 
     /// Delivers a message and those right behind it for the same machine. Answers how many.
     #[inline]
-    fn deliver_run(&mut self, id: MachineId, mut machine: R, mut message: R::Message, left: &mut usize) -> u64 {
+    fn deliver_run(
+        &mut self,
+        id: MachineId,
+        mut machine: R,
+        mut message: R::Message,
+        left: &mut usize,
+    ) -> u64 {
         let mut delivered = 0;
         loop {
             delivered += 1;
@@ -513,10 +541,14 @@ impl<R: Machine> Engine<R> {
     fn worked(&mut self, work: WorkId) {
         let found = {
             let mut works = self.nest.works.borrow_mut();
-            works.number_of(work).and_then(|number| works.remove(number))
+            works
+                .number_of(work)
+                .and_then(|number| works.remove(number))
         };
         let Some((id, finish)) = found else { return };
-        let Some(machine) = self.take_or_create(id) else { return self.discard(finish) };
+        let Some(machine) = self.take_or_create(id) else {
+            return self.discard(finish);
+        };
         let answer = match catch_unwind(AssertUnwindSafe(finish)) {
             Ok(Some(message)) => self.call(id, |scope| machine.wakeup(message, scope)),
             Ok(None) => {
@@ -553,7 +585,9 @@ impl<R: Machine> Engine<R> {
             if self.outcome.is_some() {
                 break;
             }
-            let Some(index) = self.deadlines.pop(now.tick_down()) else { break };
+            let Some(index) = self.deadlines.pop(now.tick_down()) else {
+                break;
+            };
             self.active_at = now;
             self.time_out(index);
         }
@@ -592,7 +626,11 @@ impl<R: Machine> Engine<R> {
     }
 
     fn set_alarm(&mut self) {
-        let mut next = self.deadlines.next().unwrap_or(u64::MAX).min(self.effects.retry_at.tick_up());
+        let mut next = self
+            .deadlines
+            .next()
+            .unwrap_or(u64::MAX)
+            .min(self.effects.retry_at.tick_up());
         if let Some(closing) = &self.closing {
             next = next.min(closing.until.tick_up());
         }
@@ -626,20 +664,28 @@ impl<R: Machine> Engine<R> {
     }
 
     fn is_closing_busy(&self) -> bool {
-        self.closing.as_ref().is_some_and(|closing| closing.cursor < self.nest.table.borrow().len())
+        self.closing
+            .as_ref()
+            .is_some_and(|closing| closing.cursor < self.nest.table.borrow().len())
     }
 
     /// Asks some more machines to finish; at the deadline ends what is left.
     fn go_on_closing(&mut self) {
         for _ in 0..self.bounds.creates {
-            let Some(id) = self.next_to_finish() else { break };
+            let Some(id) = self.next_to_finish() else {
+                break;
+            };
             if let Some(machine) = self.take_or_create(id) {
                 let answer = self.call(id, |scope| machine.finish(scope));
                 self.settle(id, answer);
             }
         }
         let now = self.effects.fresh_now();
-        if self.closing.as_ref().is_some_and(|closing| now >= closing.until) {
+        if self
+            .closing
+            .as_ref()
+            .is_some_and(|closing| now >= closing.until)
+        {
             self.end_all();
         }
     }
@@ -686,7 +732,10 @@ impl<R: Machine> Engine<R> {
         // With the receiver gone, orders that wait and orders to come are answered with `Closed`.
         let orders = std::mem::replace(&mut self.orders, crossbeam_channel::never());
         self.discard(orders);
-        let works = std::mem::replace(&mut *self.nest.works.borrow_mut(), crate::work::Works::new(0));
+        let works = std::mem::replace(
+            &mut *self.nest.works.borrow_mut(),
+            crate::work::Works::new(0),
+        );
         self.discard(works);
         let ctx = self.ctx.take();
         self.discard(ctx);
@@ -708,4 +757,3 @@ impl<R: Machine> Engine<R> {
         (self.had_machine || self.closing.is_some()) && self.nest.live() == 0
     }
 }
-

@@ -95,7 +95,12 @@ impl Effects {
         self.outputs.open(id);
     }
 
-    pub fn listen(&mut self, at: &Addr, options: &ListenOptions, owner: MachineId) -> Result<Listener, IoError> {
+    pub fn listen(
+        &mut self,
+        at: &Addr,
+        options: &ListenOptions,
+        owner: MachineId,
+    ) -> Result<Listener, IoError> {
         let id = self.driver.listen(at, options, owner.token())?;
         Ok(Listener(self.handle(id)))
     }
@@ -107,7 +112,10 @@ impl Effects {
             self.hold_back(listener);
             return None;
         }
-        match self.driver.accept(listener, MachineId::internal(Internal::Unowned)) {
+        match self
+            .driver
+            .accept(listener, MachineId::internal(Internal::Unowned))
+        {
             Ok(Some(id)) => {
                 self.opened(id);
                 Some(Incoming(self.handle(id)))
@@ -115,7 +123,9 @@ impl Effects {
             Ok(None) => None,
             Err(error) => {
                 match error.kind() {
-                    IoErrorKind::FdLimit | IoErrorKind::Memory | IoErrorKind::Limit => self.hold_back(listener),
+                    IoErrorKind::FdLimit | IoErrorKind::Memory | IoErrorKind::Limit => {
+                        self.hold_back(listener)
+                    }
                     _ => self.owed.push_back((listener, Owed::Failed(error))),
                 }
                 None
@@ -124,7 +134,8 @@ impl Effects {
     }
 
     fn hold_back(&mut self, listener: HandleId) {
-        if !self.held_back.contains(&listener) && self.driver.set_listening(listener, false).is_ok() {
+        if !self.held_back.contains(&listener) && self.driver.set_listening(listener, false).is_ok()
+        {
             self.accepts_paused += 1;
             self.held_back.push(listener);
             self.retry_at = self.fresh_now() + ACCEPT_RETRY;
@@ -178,7 +189,9 @@ impl Effects {
 
     /// Bytes accepted and not yet given to the kernel. Who sees some is owed a `Flushed`.
     pub fn queued(&mut self, id: HandleId) -> usize {
-        let Some(record) = self.outputs.record(id) else { return 0 };
+        let Some(record) = self.outputs.record(id) else {
+            return 0;
+        };
         let queued = record.queued();
         if queued > 0 {
             record.set(WATCHED, true);
@@ -221,13 +234,18 @@ impl Effects {
     /// Writes what one stream gathered: at once as far as it goes, the rest as one queued write.
     #[inline]
     fn flush_one(&mut self, id: HandleId) {
-        let Some(record) = self.outputs.record(id) else { return };
+        let Some(record) = self.outputs.record(id) else {
+            return;
+        };
         record.set(DIRTY, false);
         if record.is_in_flight() || record.has(FAILED) {
             return;
         }
         let buffer = std::mem::take(&mut record.buffer);
-        let (watched, ending) = (record.has(WATCHED), record.has(ENDING) && !record.has(ENDED));
+        let (watched, ending) = (
+            record.has(WATCHED),
+            record.has(ENDING) && !record.has(ENDED),
+        );
         if !buffer.is_empty() {
             match self.driver.try_write(id, &buffer) {
                 Ok(written) if written == buffer.len() => {
@@ -260,7 +278,9 @@ impl Effects {
     /// Asks for FIN, which the driver sends after what is queued there. While the stream still connects this must
     /// wait: `connected` comes back to it.
     fn end_output(&mut self, id: HandleId) {
-        let Some(record) = self.outputs.record(id) else { return };
+        let Some(record) = self.outputs.record(id) else {
+            return;
+        };
         if record.has(FAILED) {
             return;
         }
@@ -276,7 +296,11 @@ impl Effects {
         if let Err(error) = self.driver.set_reading(id, true) {
             self.owed.push_back((id, Owed::Failed(error)));
         }
-        if self.outputs.record(id).is_some_and(|record| record.has(ENDING)) {
+        if self
+            .outputs
+            .record(id)
+            .is_some_and(|record| record.has(ENDING))
+        {
             self.outputs.mark(id);
         }
     }
@@ -299,11 +323,18 @@ impl Effects {
     }
 
     /// A queued write has ended. True if the machine shall hear `Flushed`; a failure is owed to it.
-    pub fn written(&mut self, id: HandleId, result: Result<(), IoError>, buffers: impl Iterator<Item = Vec<u8>>) -> bool {
+    pub fn written(
+        &mut self,
+        id: HandleId,
+        result: Result<(), IoError>,
+        buffers: impl Iterator<Item = Vec<u8>>,
+    ) -> bool {
         for buffer in buffers {
             self.outputs.recycle(buffer);
         }
-        let Some(record) = self.outputs.record(id) else { return false };
+        let Some(record) = self.outputs.record(id) else {
+            return false;
+        };
         record.set_in_flight(0);
         if let Err(error) = result {
             let rest = std::mem::take(&mut record.buffer);

@@ -284,6 +284,9 @@ mod tests {
     fn a_refused_message_comes_back() {
         assert_eq!(SendError::Full("m").into_inner(), "m");
         assert!(SendError::Closed(1).is_closed());
-        assert_eq!(Reason::Panicked(Box::new("boom")).to_string(), "panicked: boom");
+        assert_eq!(
+            Reason::Panicked(Box::new("boom")).to_string(),
+            "panicked: boom"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! `Loop`: a libuv loop that drives machines, on the thread that runs it. And `run`, the one-line start.
 
+use crate::MachineId;
 use crate::config::{Config, Verdict};
 use crate::control::{LoopHandle, lane};
 use crate::dispatch::{Engine, Stats};
@@ -11,7 +12,6 @@ use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::table::Table;
 use crate::work::Works;
-use crate::MachineId;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -57,7 +57,10 @@ impl<R: Machine> Setup<'_, R> {
     ///
     /// # Errors
     /// [`Full`] gives the seed back if the machine table is full.
-    pub fn add<M: Machine<Context = R::Context>>(&self, seed: M::Seed) -> Result<Notifier<M::Message>, Full<M::Seed>>
+    pub fn add<M: Machine<Context = R::Context>>(
+        &self,
+        seed: M::Seed,
+    ) -> Result<Notifier<M::Message>, Full<M::Seed>>
     where
         R: Hosts<M>,
     {
@@ -124,8 +127,15 @@ impl<R: Machine> Loop<R> {
     ///
     /// # Errors
     /// What `setup` returns, or what the system refuses (descriptors, memory, a pool that cannot be locked).
-    pub fn new(mut config: Config, setup: impl FnOnce(&Setup<'_, R>) -> Result<R::Context>) -> Result<Self> {
-        let uv_config = LoopConfig { pool: config.pool.clone(), work_max: config.jobs_max, ..LoopConfig::default() };
+    pub fn new(
+        mut config: Config,
+        setup: impl FnOnce(&Setup<'_, R>) -> Result<R::Context>,
+    ) -> Result<Self> {
+        let uv_config = LoopConfig {
+            pool: config.pool.clone(),
+            work_max: config.jobs_max,
+            ..LoopConfig::default()
+        };
         let mut uv = uv_sys_wrap::Loop::new(uv_config, |_| Root(None))?;
         let driver = UvDriver::new(uv.uv())?;
         let waker = driver.waker()?;
@@ -163,7 +173,9 @@ impl<R: Machine> Loop<R> {
     /// # Panics
     /// Resumes the panic of a machine for which the end hook said `Stop`, and a panic of the hook itself.
     pub fn run(&mut self) -> Result<()> {
-        let Some(engine) = &mut self.uv.sink_mut().0 else { return Ok(()) };
+        let Some(engine) = &mut self.uv.sink_mut().0 else {
+            return Ok(());
+        };
         engine.resume();
         if engine.is_over() {
             return Ok(());
@@ -198,7 +210,12 @@ impl<R: Machine> Loop<R> {
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        self.uv.sink().0.as_ref().map(Engine::stats).unwrap_or_default()
+        self.uv
+            .sink()
+            .0
+            .as_ref()
+            .map(Engine::stats)
+            .unwrap_or_default()
     }
 }
 

@@ -20,20 +20,25 @@ pub(crate) struct Generations {
 
 impl Generations {
     pub fn new() -> Self {
-        Self { segments: std::array::from_fn(|_| OnceLock::new()) }
+        Self {
+            segments: std::array::from_fn(|_| OnceLock::new()),
+        }
     }
 
     /// True if `id` names the machine that is in its slot now.
     #[inline]
     pub fn is_live(&self, id: MachineId) -> bool {
-        self.cell(id.index()).is_some_and(|cell| cell.load(Ordering::Acquire) == id.generation())
+        self.cell(id.index())
+            .is_some_and(|cell| cell.load(Ordering::Acquire) == id.generation())
     }
 
     /// Sets the generation of a slot; only the loop calls it. Allocates when a segment is first reached.
     pub fn publish(&self, index: u32, generation: u32) {
         let (segment, offset) = place(index);
         let cells = self.segments[segment].get_or_init(|| {
-            (0..FIRST_SEGMENT << segment).map(|_| AtomicU32::new(0)).collect()
+            (0..FIRST_SEGMENT << segment)
+                .map(|_| AtomicU32::new(0))
+                .collect()
         });
         cells[offset].store(generation, Ordering::Release);
     }

@@ -35,13 +35,18 @@ impl<T> Leave for RefCell<Slab<Notifier<T>>> {
 impl<T: 'static> Group<T> {
     /// An empty set.
     pub fn new() -> Self {
-        Self { members: Rc::default() }
+        Self {
+            members: Rc::default(),
+        }
     }
 
     /// Adds a member until its seat is dropped.
     pub fn join(&self, notifier: Notifier<T>) -> Seat {
         let key = self.members.borrow_mut().insert(notifier);
-        Seat { leave: self.members.clone(), key }
+        Seat {
+            leave: self.members.clone(),
+            key,
+        }
     }
 
     /// Members now.
@@ -83,7 +88,9 @@ impl<T: 'static> Default for Group<T> {
 
 impl<T> Clone for Group<T> {
     fn clone(&self) -> Self {
-        Self { members: self.members.clone() }
+        Self {
+            members: self.members.clone(),
+        }
     }
 }
 

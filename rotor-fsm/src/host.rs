@@ -4,6 +4,7 @@
 //! A part of a composed machine sees its loop through a small adapter that maps its seeds and messages by the
 //! enum's constructors. Reserving comes first and is the only thing that can fail, so nothing has to be mapped back.
 
+use crate::MachineId;
 use crate::control::ControlSender;
 use crate::error::Full;
 use crate::inbox::Inbox;
@@ -12,7 +13,6 @@ use crate::notifier::{Notifier, Post, part_of};
 use crate::sync::Arc;
 use crate::table::{State, Table};
 use crate::work::{Finish, Works};
-use crate::MachineId;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -117,7 +117,10 @@ pub(crate) struct PartHost<'a, W: Machine, M> {
 
 impl<'a, W: Machine, M> PartHost<'a, W, M> {
     pub fn new(whole: &'a dyn Host<W>) -> Self {
-        Self { whole, part: PhantomData }
+        Self {
+            whole,
+            part: PhantomData,
+        }
     }
 }
 
@@ -135,7 +138,8 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartHost<'_, W, 
     }
 
     fn expect_work(&self, id: MachineId, finish: Finish<M::Message>) -> Option<u32> {
-        self.whole.expect_work(id, Box::new(move || finish().map(W::message)))
+        self.whole
+            .expect_work(id, Box::new(move || finish().map(W::message)))
     }
 
     fn work_started(&self, number: u32, work: WorkId) {
@@ -221,13 +225,19 @@ impl<M: Machine> Spawner<M> {
         P: Machine<Context = M::Context>,
         M: Hosts<P>,
     {
-        Spawner::new(Rc::new(PartNest { whole: self.host.clone(), part: PhantomData::<fn(P)> }))
+        Spawner::new(Rc::new(PartNest {
+            whole: self.host.clone(),
+            part: PhantomData::<fn(P)>,
+        }))
     }
 }
 
 impl<M: Machine> Clone for Spawner<M> {
     fn clone(&self) -> Self {
-        Self { host: self.host.clone(), post: self.post.clone() }
+        Self {
+            host: self.host.clone(),
+            post: self.post.clone(),
+        }
     }
 }
 

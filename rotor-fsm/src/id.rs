@@ -42,7 +42,10 @@ impl MachineId {
 
     #[inline]
     pub(crate) const fn of(token: Token) -> Self {
-        Self { index: (token.0 >> 32) as u32, generation: token.0 as u32 }
+        Self {
+            index: (token.0 >> 32) as u32,
+            generation: token.0 as u32,
+        }
     }
 
     /// The token of one of the loop's own handles; `what` tells which.

@@ -172,7 +172,10 @@ impl<T> Inbox<T> {
         if batch.is_empty() {
             std::mem::swap(&mut state.queue, batch);
         }
-        Taken { nudged: std::mem::take(&mut state.nudged), shutdown: state.shutdown.take() }
+        Taken {
+            nudged: std::mem::take(&mut state.nudged),
+            shutdown: state.shutdown.take(),
+        }
     }
 
     /// Refuses everything from now on, and hands out what was accepted but not yet taken.
@@ -206,7 +209,9 @@ impl<T> Inbox<T> {
     #[inline]
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // No user code runs under the lock, so a poisoned one still guards a whole state.
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
@@ -218,7 +223,10 @@ mod tests {
     fn inbox(capacity: usize) -> (Arc<Inbox<u32>>, Arc<AtomicU32>) {
         let wakes = Arc::new(AtomicU32::new(0));
         let count = wakes.clone();
-        let inbox = Inbox::new(capacity, Box::new(move || drop(count.fetch_add(1, Ordering::Relaxed))));
+        let inbox = Inbox::new(
+            capacity,
+            Box::new(move || drop(count.fetch_add(1, Ordering::Relaxed))),
+        );
         inbox.generations.publish(0, 1);
         (inbox, wakes)
     }
@@ -254,7 +262,10 @@ mod tests {
         inbox.generations.publish(0, 2);
         assert_eq!(inbox.send(ID, 4), Err(SendError::Closed(4)));
         assert_eq!(inbox.close().len(), 2);
-        assert_eq!(inbox.send(MachineId::new(0, 2), 5), Err(SendError::Closed(5)));
+        assert_eq!(
+            inbox.send(MachineId::new(0, 2), 5),
+            Err(SendError::Closed(5))
+        );
     }
 
     #[test]

@@ -59,10 +59,10 @@ mod addr;
 mod compose;
 mod config;
 mod control;
-mod effects;
 mod deadline;
 mod dispatch;
 mod driver;
+mod effects;
 mod error;
 mod event_loop;
 mod generations;
@@ -86,7 +86,9 @@ pub use addr::{Addr, AddrError};
 pub use config::{Config, EndHook, Verdict};
 pub use control::{LoopHandle, MessageCounts, Spawning};
 pub use dispatch::Stats;
-pub use error::{Error, ErrorKind, Full, IoError, IoErrorKind, Reason, Result, SendError, SpawnError};
+pub use error::{
+    Error, ErrorKind, Full, IoError, IoErrorKind, Reason, Result, SendError, SpawnError,
+};
 pub use event_loop::{Loop, Setup, run, run_with};
 pub use group::{Group, Seat};
 pub use id::MachineId;
@@ -103,8 +105,9 @@ pub use uv_sys_wrap::{Chunk, HandleId, ListenOptions, Op, PoolConfig, ReadBuf};
 /// What a program of machines needs: `use rotor_fsm::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Addr, Config, Error, Group, HandleId, Hosts, Incoming, Io, Listener, Loop, LoopThread, Machine, Never, Notifier,
-        Response, Result, Scope, Seat, Socket, Spawner, Time, compose, run,
+        Addr, Config, Error, Group, HandleId, Hosts, Incoming, Io, Listener, Loop, LoopThread,
+        Machine, Never, Notifier, Response, Result, Scope, Seat, Socket, Spawner, Time, compose,
+        run,
     };
 }
 

@@ -33,7 +33,12 @@ pub trait Machine: Sized + 'static {
     fn create(seed: Self::Seed, scope: &mut Scope<'_, Self>) -> Result<Response<Self>>;
 
     /// Something happened on a handle of this machine; `on` names the handle.
-    fn io(self, event: Io<'_>, on: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+    fn io(
+        self,
+        event: Io<'_>,
+        on: HandleId,
+        scope: &mut Scope<'_, Self>,
+    ) -> Result<Response<Self>> {
         let _ = (event, on, scope);
         Err(ErrorKind::UnhandledIo.into())
     }

@@ -4,10 +4,10 @@
 //! part of a composed machine takes the part's messages, and maps them on the way (reserve a place, map, fill it),
 //! so that a refused message comes back in the type in which it was sent.
 
+use crate::MachineId;
 use crate::error::SendError;
 use crate::inbox::{Inbox, Refusal};
 use crate::machine::{Hosts, Machine};
-use crate::MachineId;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -60,14 +60,27 @@ impl<T: Send + 'static> Notifier<T> {
     ///
     /// The way to ask for an answer: `notifier.map(Msg::Answer)` goes along with the request. Allocates once.
     /// `f` runs on the sender's thread, only for messages that have a place; if it panics, the place is given back.
-    pub fn map<U: Send + 'static>(&self, f: impl Fn(U) -> T + Send + Sync + 'static) -> Notifier<U> {
-        Notifier::new(self.to, Arc::new(Mapped { whole: self.post.clone(), f, part: PhantomData }))
+    pub fn map<U: Send + 'static>(
+        &self,
+        f: impl Fn(U) -> T + Send + Sync + 'static,
+    ) -> Notifier<U> {
+        Notifier::new(
+            self.to,
+            Arc::new(Mapped {
+                whole: self.post.clone(),
+                f,
+                part: PhantomData,
+            }),
+        )
     }
 }
 
 impl<T> Clone for Notifier<T> {
     fn clone(&self) -> Self {
-        Self { to: self.to, post: self.post.clone() }
+        Self {
+            to: self.to,
+            post: self.post.clone(),
+        }
     }
 }
 
@@ -157,5 +170,9 @@ impl<T> Drop for Place<'_, T> {
 pub(crate) fn part_of<W: Hosts<M>, M: Machine<Context = W::Context>>(
     whole: Arc<dyn Post<W::Message>>,
 ) -> Arc<dyn Post<M::Message>> {
-    Arc::new(Mapped { whole, f: W::message, part: PhantomData })
+    Arc::new(Mapped {
+        whole,
+        f: W::message,
+        part: PhantomData,
+    })
 }

@@ -44,7 +44,12 @@ const SPARE_BYTES_MAX: usize = 64 << 10;
 
 impl Outputs {
     pub fn new(bytes_max: usize) -> Self {
-        Self { records: Vec::new(), dirty: Vec::new(), spare: Vec::new(), bytes_max }
+        Self {
+            records: Vec::new(),
+            dirty: Vec::new(),
+            spare: Vec::new(),
+            bytes_max,
+        }
     }
 
     /// A stream was opened under this id.
@@ -55,13 +60,19 @@ impl Outputs {
         }
         let old = std::mem::take(&mut self.records[index].buffer);
         self.recycle(old);
-        self.records[index] =
-            Record { generation: id.generation(), flags: OPEN, in_flight: 0, buffer: Vec::new() };
+        self.records[index] = Record {
+            generation: id.generation(),
+            flags: OPEN,
+            in_flight: 0,
+            buffer: Vec::new(),
+        };
     }
 
     /// The stream is closed: what it had is discarded. Answers whether it was open.
     pub fn close(&mut self, id: HandleId) -> bool {
-        let Some(record) = self.record(id) else { return false };
+        let Some(record) = self.record(id) else {
+            return false;
+        };
         record.flags = 0;
         let buffer = std::mem::take(&mut record.buffer);
         self.recycle(buffer);
@@ -80,9 +91,15 @@ impl Outputs {
     #[inline]
     pub fn push(&mut self, id: HandleId, bytes: &[u8]) -> Result<(), IoError> {
         let bytes_max = self.bytes_max;
-        let Some(record) = self.record(id) else { return Err(refused(Kind::Closed)) };
+        let Some(record) = self.record(id) else {
+            return Err(refused(Kind::Closed));
+        };
         if record.flags & (ENDING | FAILED) != 0 {
-            return Err(refused(if record.flags & FAILED != 0 { Kind::Closed } else { Kind::ShutDown }));
+            return Err(refused(if record.flags & FAILED != 0 {
+                Kind::Closed
+            } else {
+                Kind::ShutDown
+            }));
         }
         if record.queued() + bytes.len() > bytes_max {
             return Err(refused(Kind::Limit));
@@ -182,7 +199,10 @@ mod tests {
         assert_eq!(outputs.record(id).unwrap().queued(), 10);
         assert!(outputs.close(id) && !outputs.close(id));
         outputs.open(HandleId::new(3, 2));
-        assert!(outputs.record(id).is_none(), "the old id does not reach the new stream");
+        assert!(
+            outputs.record(id).is_none(),
+            "the old id does not reach the new stream"
+        );
         assert_eq!(outputs.spare.len(), 1);
     }
 }

@@ -28,19 +28,29 @@ impl<M> Response<M> {
     /// Goes on in this state and waits for the next event.
     #[inline]
     pub fn of(machine: M) -> Self {
-        Self { machine: Some(machine), deadline: DeadlineChange::Keep }
+        Self {
+            machine: Some(machine),
+            deadline: DeadlineChange::Keep,
+        }
     }
 
     /// Ends the machine: its handles close and its place is freed.
     #[inline]
     pub fn done() -> Self {
-        Self { machine: None, deadline: DeadlineChange::Keep }
+        Self {
+            machine: None,
+            deadline: DeadlineChange::Keep,
+        }
     }
 
     /// `timeout` is called at `time`, unless the deadline is changed before. `Time::NEVER` clears it.
     #[inline]
     pub fn deadline(self, time: Time) -> Self {
-        let deadline = if time == Time::NEVER { DeadlineChange::Clear } else { DeadlineChange::At(time) };
+        let deadline = if time == Time::NEVER {
+            DeadlineChange::Clear
+        } else {
+            DeadlineChange::At(time)
+        };
         Self { deadline, ..self }
     }
 
@@ -59,13 +69,19 @@ impl<M> Response<M> {
     /// No deadline any more.
     #[inline]
     pub fn no_deadline(self) -> Self {
-        Self { deadline: DeadlineChange::Clear, ..self }
+        Self {
+            deadline: DeadlineChange::Clear,
+            ..self
+        }
     }
 
     /// The same answer about another machine: how a part's answer becomes the whole's.
     #[inline]
     pub fn map<N>(self, f: impl FnOnce(M) -> N) -> Response<N> {
-        Response { machine: self.machine.map(f), deadline: self.deadline }
+        Response {
+            machine: self.machine.map(f),
+            deadline: self.deadline,
+        }
     }
 
     /// True if this ends the machine.
@@ -85,11 +101,26 @@ mod tests {
 
     #[test]
     fn r1_the_deadline_stays_unless_named() {
-        assert_eq!(Response::of(1).into_parts(), (Some(1), DeadlineChange::Keep));
-        assert_eq!(Response::of(1).after(Duration::MAX).into_parts().1, DeadlineChange::Clear);
-        assert_eq!(Response::of(1).deadline(Time::NEVER).into_parts().1, DeadlineChange::Clear);
-        let answer = Response::of(1).no_deadline().after(Duration::from_nanos(7)).map(|n| n + 1);
-        assert_eq!(answer.into_parts(), (Some(2), DeadlineChange::AfterNanos(7)));
+        assert_eq!(
+            Response::of(1).into_parts(),
+            (Some(1), DeadlineChange::Keep)
+        );
+        assert_eq!(
+            Response::of(1).after(Duration::MAX).into_parts().1,
+            DeadlineChange::Clear
+        );
+        assert_eq!(
+            Response::of(1).deadline(Time::NEVER).into_parts().1,
+            DeadlineChange::Clear
+        );
+        let answer = Response::of(1)
+            .no_deadline()
+            .after(Duration::from_nanos(7))
+            .map(|n| n + 1);
+        assert_eq!(
+            answer.into_parts(),
+            (Some(2), DeadlineChange::AfterNanos(7))
+        );
         assert!(Response::<u8>::done().deadline(Time::ZERO).is_done());
     }
 }

@@ -4,8 +4,8 @@
 //! driver below is libuv or the simulator. Effects take place when the dispatch ends: output leaves, dropped handles
 //! close, and spawned machines are created after the handler has returned.
 
-use crate::effects::Effects;
 use crate::driver::SocketOption;
+use crate::effects::Effects;
 use crate::error::{Full, IoError, Result};
 use crate::host::{Host, PartHost};
 use crate::io::{Incoming, Listener, SignalWatch, Socket};
@@ -103,7 +103,11 @@ impl<M: Machine> Scope<'_, M> {
 
     /// Shuts the loop down when this handler has returned, as [`LoopHandle::shutdown`](crate::LoopHandle::shutdown).
     pub fn shutdown(&mut self, grace: Duration) {
-        self.effects.shutdown = Some(self.effects.shutdown.map_or(grace, |other| other.min(grace)));
+        self.effects.shutdown = Some(
+            self.effects
+                .shutdown
+                .map_or(grace, |other| other.min(grace)),
+        );
     }
 
     /// Runs `job` on libuv's thread pool, then `then` on this thread with its result; what `then` returns arrives as
@@ -135,18 +139,29 @@ impl<M: Machine> Scope<'_, M> {
     }
 
     fn own(&self) -> Own<'_, M> {
-        Own { host: self.host, id: self.id }
+        Own {
+            host: self.host,
+            id: self.id,
+        }
     }
 
     /// Runs a part's handler with a scope of the part's type; what [`compose!`](crate::compose) is made of.
     #[inline]
-    pub fn part<P>(&mut self, f: impl FnOnce(&mut Scope<'_, P>) -> Result<Response<P>>) -> Result<Response<P>>
+    pub fn part<P>(
+        &mut self,
+        f: impl FnOnce(&mut Scope<'_, P>) -> Result<Response<P>>,
+    ) -> Result<Response<P>>
     where
         P: Machine<Context = M::Context>,
         M: Hosts<P>,
     {
         let host = PartHost::<M, P>::new(self.host);
-        f(&mut Scope { ctx: self.ctx, effects: self.effects, host: &host, id: self.id })
+        f(&mut Scope {
+            ctx: self.ctx,
+            effects: self.effects,
+            host: &host,
+            id: self.id,
+        })
     }
 
     /// Takes the scope apart around one socket.
@@ -154,8 +169,14 @@ impl<M: Machine> Scope<'_, M> {
     pub fn parts(&mut self, socket: &Socket) -> Parts<'_, M> {
         Parts {
             ctx: self.ctx,
-            out: Output { effects: self.effects, id: socket.id() },
-            own: Own { host: self.host, id: self.id },
+            out: Output {
+                effects: self.effects,
+                id: socket.id(),
+            },
+            own: Own {
+                host: self.host,
+                id: self.id,
+            },
         }
     }
 }
@@ -175,7 +196,11 @@ impl<M: Machine> Scope<'_, M> {
     ///
     /// # Errors
     /// As [`listen`](Self::listen).
-    pub fn listen_with(&mut self, at: impl Into<Addr>, options: &ListenOptions) -> Result<Listener, IoError> {
+    pub fn listen_with(
+        &mut self,
+        at: impl Into<Addr>,
+        options: &ListenOptions,
+    ) -> Result<Listener, IoError> {
         self.effects.listen(&at.into(), options, self.id)
     }
 
@@ -261,15 +286,23 @@ impl<M: Machine> Scope<'_, M> {
     /// # Errors
     /// If the stream is gone or the system refuses.
     pub fn set_nodelay(&mut self, socket: &Socket, on: bool) -> Result<(), IoError> {
-        self.effects.driver.set_option(socket.id(), SocketOption::NoDelay(on))
+        self.effects
+            .driver
+            .set_option(socket.id(), SocketOption::NoDelay(on))
     }
 
     /// Probes an idle TCP connection after this long (whole seconds), or never.
     ///
     /// # Errors
     /// If the stream is gone or the system refuses.
-    pub fn set_keepalive(&mut self, socket: &Socket, after: Option<Duration>) -> Result<(), IoError> {
-        self.effects.driver.set_option(socket.id(), SocketOption::KeepAlive(after))
+    pub fn set_keepalive(
+        &mut self,
+        socket: &Socket,
+        after: Option<Duration>,
+    ) -> Result<(), IoError> {
+        self.effects
+            .driver
+            .set_option(socket.id(), SocketOption::KeepAlive(after))
     }
 
     /// The kernel's buffer for sending, in bytes.
@@ -277,7 +310,9 @@ impl<M: Machine> Scope<'_, M> {
     /// # Errors
     /// If the stream is gone or the system refuses.
     pub fn set_send_buffer(&mut self, socket: &Socket, bytes: usize) -> Result<(), IoError> {
-        self.effects.driver.set_option(socket.id(), SocketOption::SendBuffer(bytes))
+        self.effects
+            .driver
+            .set_option(socket.id(), SocketOption::SendBuffer(bytes))
     }
 
     /// The kernel's buffer for receiving, in bytes.
@@ -285,7 +320,9 @@ impl<M: Machine> Scope<'_, M> {
     /// # Errors
     /// If the stream is gone or the system refuses.
     pub fn set_receive_buffer(&mut self, socket: &Socket, bytes: usize) -> Result<(), IoError> {
-        self.effects.driver.set_option(socket.id(), SocketOption::ReceiveBuffer(bytes))
+        self.effects
+            .driver
+            .set_option(socket.id(), SocketOption::ReceiveBuffer(bytes))
     }
 
     /// Where a listener listens: tells the port that `:0` became.
@@ -332,7 +369,10 @@ impl Output<'_> {
     /// As [`Scope::queued`], but a `Flushed` follows only where it would anyway.
     #[inline]
     pub fn peek_queued(&mut self) -> usize {
-        self.effects.outputs.record(self.id).map_or(0, |record| record.queued())
+        self.effects
+            .outputs
+            .record(self.id)
+            .map_or(0, |record| record.queued())
     }
 
     /// As [`Scope::queued`].
@@ -371,7 +411,10 @@ impl<M: Machine> Own<'_, M> {
         match self.host.reserve() {
             Some(id) => {
                 self.host.plant(id, seed);
-                Ok(Spawned { id, kind: PhantomData })
+                Ok(Spawned {
+                    id,
+                    kind: PhantomData,
+                })
             }
             None => Err(Full(seed)),
         }

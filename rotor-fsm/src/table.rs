@@ -32,7 +32,12 @@ pub(crate) enum State<R: Machine> {
 
 impl<R: Machine> Table<R> {
     pub fn new(machines_max: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), live: 0, machines_max }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+            machines_max,
+        }
     }
 
     /// Machines, seeds and reserved places.
@@ -53,8 +58,13 @@ impl<R: Machine> Table<R> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let index = u32::try_from(self.slots.len()).ok().filter(|&index| index < u32::MAX)?;
-                self.slots.push(Slot { generation: 1, state: State::Vacant });
+                let index = u32::try_from(self.slots.len())
+                    .ok()
+                    .filter(|&index| index < u32::MAX)?;
+                self.slots.push(Slot {
+                    generation: 1,
+                    state: State::Vacant,
+                });
                 index
             }
         };
@@ -80,7 +90,9 @@ impl<R: Machine> Table<R> {
     pub fn take(&mut self, id: MachineId) -> Option<State<R>> {
         let slot = self.slot(id)?;
         match slot.state {
-            State::Seed(_) | State::Idle(_) => Some(std::mem::replace(&mut slot.state, State::Running)),
+            State::Seed(_) | State::Idle(_) => {
+                Some(std::mem::replace(&mut slot.state, State::Running))
+            }
             _ => None,
         }
     }
@@ -122,9 +134,9 @@ impl<R: Machine> Table<R> {
 
     #[inline]
     fn slot(&mut self, id: MachineId) -> Option<&mut Slot<R>> {
-        self.slots
-            .get_mut(id.index() as usize)
-            .filter(|slot| slot.generation == id.generation() && !matches!(slot.state, State::Vacant))
+        self.slots.get_mut(id.index() as usize).filter(|slot| {
+            slot.generation == id.generation() && !matches!(slot.state, State::Vacant)
+        })
     }
 }
 

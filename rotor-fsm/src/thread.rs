@@ -40,8 +40,13 @@ impl<R: Machine> LoopThread<R> {
         };
         let thread = std::thread::Builder::new().name(name).spawn(body)?;
         match wait.recv() {
-            Ok(handle) => Ok(Self { handle, thread: Some(thread) }),
-            Err(_) => Err(join(thread).err().unwrap_or_else(|| ErrorKind::LoopPanicked.into())),
+            Ok(handle) => Ok(Self {
+                handle,
+                thread: Some(thread),
+            }),
+            Err(_) => Err(join(thread)
+                .err()
+                .unwrap_or_else(|| ErrorKind::LoopPanicked.into())),
         }
     }
 
@@ -55,7 +60,9 @@ impl<R: Machine> LoopThread<R> {
 }
 
 fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
-    thread.join().unwrap_or_else(|_| Err(ErrorKind::LoopPanicked.into()))
+    thread
+        .join()
+        .unwrap_or_else(|_| Err(ErrorKind::LoopPanicked.into()))
 }
 
 /// Binds this thread to the `n`th of the cores that the process may use.
@@ -64,8 +71,13 @@ fn pin(core: Option<usize>) -> Result<()> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     match cores.get(n) {
         Some(core) if core_affinity::set_for_current(*core) => Ok(()),
-        Some(_) => Err(Error::msg(format!("the system refused to pin a thread to core {n}"))),
-        None => Err(Error::msg(format!("cannot pin to core {n}: the process may use {} cores", cores.len()))),
+        Some(_) => Err(Error::msg(format!(
+            "the system refused to pin a thread to core {n}"
+        ))),
+        None => Err(Error::msg(format!(
+            "cannot pin to core {n}: the process may use {} cores",
+            cores.len()
+        ))),
     }
 }
 

@@ -38,7 +38,11 @@ impl Time {
 
     /// The first tick (whole millisecond) that is not before this instant: what a deadline is rounded up to.
     pub(crate) fn tick_up(self) -> u64 {
-        if self == Self::NEVER { u64::MAX } else { self.0.div_ceil(NANOS_PER_MILLI) }
+        if self == Self::NEVER {
+            u64::MAX
+        } else {
+            self.0.div_ceil(NANOS_PER_MILLI)
+        }
     }
 
     /// The last tick that is not after this instant: how far the clock has certainly come.
@@ -85,6 +89,9 @@ mod tests {
         assert_eq!(Time::ZERO + Duration::MAX, Time::NEVER);
         assert_eq!(Time::NEVER.tick_up(), u64::MAX);
         assert_eq!(Time::ZERO - Duration::from_secs(1), Time::ZERO);
-        assert_eq!(Time::from_nanos(5).since(Time::from_nanos(9)), Duration::ZERO);
+        assert_eq!(
+            Time::from_nanos(5).since(Time::from_nanos(9)),
+            Duration::ZERO
+        );
     }
 }

@@ -28,14 +28,22 @@ struct Outstanding<T> {
 
 impl<T> Works<T> {
     pub fn new(jobs_max: usize) -> Self {
-        Self { jobs: Slab::new(), jobs_max }
+        Self {
+            jobs: Slab::new(),
+            jobs_max,
+        }
     }
 
     pub fn insert(&mut self, owner: MachineId, finish: Finish<T>) -> Option<u32> {
         if self.jobs.len() >= self.jobs_max {
             return None;
         }
-        u32::try_from(self.jobs.insert(Outstanding { owner, finish, running: None })).ok()
+        u32::try_from(self.jobs.insert(Outstanding {
+            owner,
+            finish,
+            running: None,
+        }))
+        .ok()
     }
 
     /// Notes under which name the driver knows the job.
@@ -48,16 +56,24 @@ impl<T> Works<T> {
     /// The job that the driver knows as `work`.
     pub fn number_of(&self, work: WorkId) -> Option<u32> {
         // Few jobs are out at a time, and each took a thread's time already.
-        self.jobs.iter().find(|(_, job)| job.running == Some(work)).map(|(number, _)| number as u32)
+        self.jobs
+            .iter()
+            .find(|(_, job)| job.running == Some(work))
+            .map(|(number, _)| number as u32)
     }
 
     pub fn remove(&mut self, number: u32) -> Option<(MachineId, Finish<T>)> {
-        self.jobs.try_remove(number as usize).map(|job| (job.owner, job.finish))
+        self.jobs
+            .try_remove(number as usize)
+            .map(|job| (job.owner, job.finish))
     }
 
     /// The driver's names of the jobs of a machine.
     pub fn of(&self, owner: MachineId) -> impl Iterator<Item = WorkId> + '_ {
-        self.jobs.iter().filter(move |(_, job)| job.owner == owner).filter_map(|(_, job)| job.running)
+        self.jobs
+            .iter()
+            .filter(move |(_, job)| job.owner == owner)
+            .filter_map(|(_, job)| job.running)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Machines on the libuv loop: what responses, deadlines, messages and ends mean.
 
-use rotor_fsm::prelude::*;
 use rotor_fsm::SendError;
+use rotor_fsm::prelude::*;
 use std::time::{Duration, Instant};
 
 struct Countdown(u32);

@@ -52,7 +52,12 @@ pub(crate) trait Driver {
     /// Writes what goes at once; 0 if none does.
     fn try_write(&mut self, id: HandleId, bytes: &[u8]) -> IoResult<usize>;
     /// Queues `bytes[start..]`; `Written` brings the buffer back. A refusal gives it back at once.
-    fn write(&mut self, id: HandleId, bytes: Vec<u8>, start: usize) -> Result<(), (IoError, Vec<u8>)>;
+    fn write(
+        &mut self,
+        id: HandleId,
+        bytes: Vec<u8>,
+        start: usize,
+    ) -> Result<(), (IoError, Vec<u8>)>;
     /// Sends FIN after what is queued; `ShutDown` follows.
     fn shutdown(&mut self, id: HandleId) -> IoResult<()>;
     fn set_option(&mut self, id: HandleId, option: SocketOption) -> IoResult<()>;

@@ -41,7 +41,16 @@ impl UvDriver {
             uv.set_referenced(id, false)?;
         }
         let random = uv.hrtime() ^ (std::process::id() as u64) << 32 ^ hasher_seed();
-        Ok(Self { uv: uv.clone(), idle, is_busy: false, alarm, wake, _prepare: prepare, _check: check, random })
+        Ok(Self {
+            uv: uv.clone(),
+            idle,
+            is_busy: false,
+            alarm,
+            wake,
+            _prepare: prepare,
+            _check: check,
+            random,
+        })
     }
 
     /// Wakes the loop from any thread.
@@ -53,7 +62,9 @@ impl UvDriver {
 /// Bits that differ between processes and runs, from the standard library's own randomness.
 fn hasher_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
+    std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish()
 }
 
 impl Driver for UvDriver {
@@ -85,7 +96,11 @@ impl Driver for UvDriver {
 
     fn set_listening(&mut self, listener: HandleId, on: bool) -> IoResult<()> {
         let acceptor = self.uv.acceptor(listener);
-        if on { acceptor.resume() } else { acceptor.pause() }
+        if on {
+            acceptor.resume()
+        } else {
+            acceptor.pause()
+        }
     }
 
     fn connect(&mut self, to: &Addr, token: Token) -> IoResult<(HandleId, Option<IoError>)> {
@@ -123,15 +138,26 @@ impl Driver for UvDriver {
 
     fn set_reading(&mut self, id: HandleId, on: bool) -> IoResult<()> {
         let stream = self.uv.stream(id);
-        if on { stream.read_start() } else { stream.read_stop() }
+        if on {
+            stream.read_start()
+        } else {
+            stream.read_stop()
+        }
     }
 
     #[inline]
     fn try_write(&mut self, id: HandleId, bytes: &[u8]) -> IoResult<usize> {
-        self.uv.stream(id).try_write(&[std::io::IoSlice::new(bytes)])
+        self.uv
+            .stream(id)
+            .try_write(&[std::io::IoSlice::new(bytes)])
     }
 
-    fn write(&mut self, id: HandleId, bytes: Vec<u8>, start: usize) -> Result<(), (IoError, Vec<u8>)> {
+    fn write(
+        &mut self,
+        id: HandleId,
+        bytes: Vec<u8>,
+        start: usize,
+    ) -> Result<(), (IoError, Vec<u8>)> {
         let bufs = WriteBufs::from(uv::WriteBuf::Vec { bytes, start });
         self.uv.stream(id).write(bufs).map_err(|refused| {
             let bytes = refused.bufs.into_iter().find_map(|buf| match buf {
@@ -156,7 +182,12 @@ impl Driver for UvDriver {
     }
 
     fn local_addr(&self, id: HandleId) -> IoResult<Addr> {
-        addr(self.uv.acceptor(id).local_addr().or_else(|_| self.uv.stream(id).local_addr()))
+        addr(
+            self.uv
+                .acceptor(id)
+                .local_addr()
+                .or_else(|_| self.uv.stream(id).local_addr()),
+        )
     }
 
     fn peer_addr(&self, id: HandleId) -> IoResult<Addr> {
@@ -195,7 +226,11 @@ impl Driver for UvDriver {
     fn set_busy(&mut self, on: bool) {
         if on != self.is_busy {
             self.is_busy = on;
-            let _ = if on { self.idle.start() } else { self.idle.stop() };
+            let _ = if on {
+                self.idle.start()
+            } else {
+                self.idle.stop()
+            };
         }
     }
 
@@ -207,7 +242,9 @@ impl Driver for UvDriver {
 fn addr(found: IoResult<std::net::SocketAddr>) -> IoResult<Addr> {
     match found {
         Ok(addr) => Ok(Addr::Tcp(addr)),
-        Err(error) if matches!(error.kind(), IoErrorKind::WrongKind | IoErrorKind::Invalid) => Ok(Addr::Unix(PathBuf::new())),
+        Err(error) if matches!(error.kind(), IoErrorKind::WrongKind | IoErrorKind::Invalid) => {
+            Ok(Addr::Unix(PathBuf::new()))
+        }
         Err(error) => Err(error),
     }
 }

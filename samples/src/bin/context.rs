@@ -45,7 +45,11 @@ impl Machine for Player {
         if let Some(other) = other {
             other.send(left_then)?;
         }
-        Ok(if left_then == 0 { Response::done() } else { Response::of(self) })
+        Ok(if left_then == 0 {
+            Response::done()
+        } else {
+            Response::of(self)
+        })
     }
 }
 

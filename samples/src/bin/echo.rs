@@ -10,10 +10,14 @@ const HIGH: usize = 64 << 10;
 const IDLE: Duration = Duration::from_secs(300);
 
 enum Echo {
-    Listening { _listener: Listener },
+    Listening {
+        _listener: Listener,
+    },
     Connection(Socket),
     /// The peer has sent its FIN; what is left of the output is on its way, and then ours.
-    Ending { _socket: Socket },
+    Ending {
+        _socket: Socket,
+    },
 }
 
 enum Seed {
@@ -31,7 +35,9 @@ impl Machine for Echo {
             Seed::Listen(addr) => {
                 let listener = scope.listen(addr)?;
                 cli::announce(&scope.listening_at(&listener)?);
-                Ok(Response::of(Echo::Listening { _listener: listener }))
+                Ok(Response::of(Echo::Listening {
+                    _listener: listener,
+                }))
             }
             Seed::Serve(peer) => {
                 let socket = scope.open(peer)?;

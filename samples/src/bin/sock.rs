@@ -23,7 +23,10 @@ impl Machine for Sock {
             Seed::Listen(addr) => {
                 let listener = scope.listen(addr)?;
                 cli::announce(&scope.listening_at(&listener)?);
-                Ok(Response::of(Sock::Listening { _listener: listener, callers: 0 }))
+                Ok(Response::of(Sock::Listening {
+                    _listener: listener,
+                    callers: 0,
+                }))
             }
             Seed::Greet(caller, number) => {
                 let socket = scope.open(caller)?;

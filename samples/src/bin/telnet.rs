@@ -39,7 +39,9 @@ impl Machine for Keyboard {
 
     fn create(_: (), scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         scope.ctx.keyboard = Some(scope.notifier());
-        Ok(Response::of(Keyboard { input: scope.stdin()? }))
+        Ok(Response::of(Keyboard {
+            input: scope.stdin()?,
+        }))
     }
 
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -50,7 +52,9 @@ impl Machine for Keyboard {
             _ => return Ok(Response::of(self)),
         };
         let is_end = matches!(typed, Typed::End);
-        let Some(line) = &scope.ctx.line else { return Ok(Response::done()) };
+        let Some(line) = &scope.ctx.line else {
+            return Ok(Response::done());
+        };
         match line.send(typed) {
             Ok(()) if !is_end => Ok(Response::of(self)),
             Ok(()) | Err(SendError::Closed(_)) => Ok(Response::done()),
@@ -89,7 +93,9 @@ impl Machine for Line {
 
     fn create(to: Addr, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         scope.ctx.line = Some(scope.notifier());
-        Ok(Response::of(Line { socket: scope.connect(to)? }))
+        Ok(Response::of(Line {
+            socket: scope.connect(to)?,
+        }))
     }
 
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -131,7 +137,10 @@ compose! { enum Telnet(Shared) { Line(Line), Keyboard(Keyboard) } }
 
 fn main() -> Result<()> {
     let to = cli::peer_addr("telnet ADDR")?;
-    let config = Config { on_end: Some(Box::new(stop_on_failure)), ..Config::default() };
+    let config = Config {
+        on_end: Some(Box::new(stop_on_failure)),
+        ..Config::default()
+    };
     let mut main_loop = Loop::<Telnet>::new(config, |_| Ok(Shared::default()))?;
     main_loop.shutdown_on_signals()?;
     main_loop.spawn::<Line>(to)?;

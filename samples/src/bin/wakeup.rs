@@ -1,7 +1,7 @@
 //! 51 wakeups from another thread to a machine that ends after 11; the rest are told that it is closed.
 
-use rotor_fsm::prelude::*;
 use rotor_fsm::SendError;
+use rotor_fsm::prelude::*;
 use std::time::Duration;
 
 struct Sleeper {
