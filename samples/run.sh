@@ -5,6 +5,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/deps.sh
 . "$root/scripts/deps.sh"
+# shellcheck source=scripts/build.sh
+. "$root/scripts/build.sh"
 
 usage() {
     cat <<'END'
@@ -45,14 +47,6 @@ list() {
     done
 }
 
-# build NAME: prints the path of the program.
-build() {
-    say "Building $1 (the first time takes a minute or two)."
-    cargo build --locked --release --manifest-path "$root/samples/Cargo.toml" --bin "$1" \
-        --message-format=json-render-diagnostics |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
-}
-
 case ${1:-} in
 --list)
     list
@@ -75,7 +69,8 @@ want_cargo
 want_c_compiler
 want_libclang
 install_missing
-program=$(build "$name")
+say "Building $name (the first time takes a minute or two)."
+program=$(build_program samples "$name")
 
 if [ $# -eq 0 ]; then
     cat <<'END'

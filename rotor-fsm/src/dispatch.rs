@@ -199,7 +199,7 @@ impl<R: Machine> Engine<R> {
             }
             Event::Eof => self.io(id, on, Io::Eof),
             Event::Written { bufs, result } => {
-                let buffers = bufs.into_iter().filter_map(|buf| match buf {
+                let buffers = std::mem::take(bufs).into_iter().filter_map(|buf| match buf {
                     WriteBuf::Vec { bytes, .. } => Some(bytes),
                     _ => None,
                 });

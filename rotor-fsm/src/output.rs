@@ -17,16 +17,28 @@ pub(crate) struct Outputs {
 }
 
 /// The output side of one stream.
-#[derive(Default)]
 pub(crate) struct Record {
+    /// `CLOSED` while no stream has this index.
     generation: u32,
     flags: u8,
     in_flight: u32,
     pub buffer: Vec<u8>,
 }
 
-/// The record belongs to an open stream of its generation.
-const OPEN: u8 = 1;
+/// No handle ever has this generation.
+const CLOSED: u32 = u32::MAX;
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            generation: CLOSED,
+            flags: 0,
+            in_flight: 0,
+            buffer: Vec::new(),
+        }
+    }
+}
+
 /// New output, or a wish to shut down, waits for the end of the dispatch.
 pub(crate) const DIRTY: u8 = 2;
 /// Somebody looked at a non-empty queue and must hear when it is empty.
@@ -58,14 +70,14 @@ impl Outputs {
         if self.records.len() <= index {
             self.records.resize_with(index + 1, Record::default);
         }
-        let old = std::mem::take(&mut self.records[index].buffer);
-        self.recycle(old);
-        self.records[index] = Record {
-            generation: id.generation(),
-            flags: OPEN,
-            in_flight: 0,
-            buffer: Vec::new(),
-        };
+        let old = std::mem::replace(
+            &mut self.records[index],
+            Record {
+                generation: id.generation(),
+                ..Record::default()
+            },
+        );
+        self.recycle(old.buffer);
     }
 
     /// The stream is closed: what it had is discarded. Answers whether it was open.
@@ -73,9 +85,8 @@ impl Outputs {
         let Some(record) = self.record(id) else {
             return false;
         };
-        record.flags = 0;
-        let buffer = std::mem::take(&mut record.buffer);
-        self.recycle(buffer);
+        let old = std::mem::take(record);
+        self.recycle(old.buffer);
         true
     }
 
@@ -84,43 +95,29 @@ impl Outputs {
     pub fn record(&mut self, id: HandleId) -> Option<&mut Record> {
         self.records
             .get_mut(id.index() as usize)
-            .filter(|record| record.generation == id.generation() && record.flags & OPEN != 0)
+            .filter(|record| record.generation == id.generation())
     }
 
     /// Takes all of `bytes`, or none.
     #[inline]
     pub fn push(&mut self, id: HandleId, bytes: &[u8]) -> Result<(), IoError> {
-        let bytes_max = self.bytes_max;
-        let Some(record) = self.record(id) else {
-            return Err(refused(Kind::Closed));
+        let record = match self.records.get_mut(id.index() as usize) {
+            Some(record) if record.generation == id.generation() => record,
+            _ => return Err(refused(Kind::Closed)),
         };
-        if record.flags & (ENDING | FAILED) != 0 {
-            return Err(refused(if record.flags & FAILED != 0 {
-                Kind::Closed
-            } else {
-                Kind::ShutDown
-            }));
+        if record.flags & (ENDING | FAILED) != 0 || bytes.len() > self.bytes_max - record.queued() {
+            return Err(record.refusal());
         }
-        if record.queued() + bytes.len() > bytes_max {
-            return Err(refused(Kind::Limit));
-        }
-        if record.buffer.capacity() == 0 {
-            return self.push_first(id, bytes);
+        if record.buffer.capacity() == 0
+            && let Some(spare) = self.spare.pop()
+        {
+            record.buffer = spare;
         }
         record.buffer.extend_from_slice(bytes);
-        self.mark(id);
-        Ok(())
-    }
-
-    /// The first bytes go into a recycled buffer, if there is one.
-    #[inline]
-    fn push_first(&mut self, id: HandleId, bytes: &[u8]) -> Result<(), IoError> {
-        let mut buffer = self.spare.pop().unwrap_or_default();
-        buffer.extend_from_slice(bytes);
-        if let Some(record) = self.record(id) {
-            record.buffer = buffer;
+        if record.flags & DIRTY == 0 {
+            record.flags |= DIRTY;
+            self.dirty.push(id);
         }
-        self.mark(id);
         Ok(())
     }
 
@@ -147,6 +144,18 @@ impl Outputs {
 }
 
 impl Record {
+    /// Why `push` takes nothing.
+    #[cold]
+    fn refusal(&self) -> IoError {
+        refused(if self.has(FAILED) {
+            Kind::Closed
+        } else if self.has(ENDING) {
+            Kind::ShutDown
+        } else {
+            Kind::Limit
+        })
+    }
+
     /// Bytes accepted but not yet handed to the kernel.
     #[inline]
     pub fn queued(&self) -> usize {

@@ -66,7 +66,8 @@ impl Acceptor {
     }
 
     /// Listens on a Unix socket. A stale socket file (one that refuses connections) is replaced, a live
-    /// one is kind `AddrInUse`; the file we made is removed on close.
+    /// one is kind `AddrInUse` (the probe looks to it like a client that leaves at once); the file we
+    /// made is removed on close.
     pub fn unix<'a>(
         uv: &Uv,
         name: impl Into<UnixName<'a>>,

@@ -8,7 +8,7 @@
 
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Op, Result, check};
-use crate::event::{Event, HandleId};
+use crate::event::HandleId;
 use crate::handle::{CloseList, Handle};
 use crate::pool::Pool;
 use crate::request::Request;
@@ -252,12 +252,6 @@ impl Core {
             bump(&self.counts.discarded);
         }
         self.gate.get() == 0
-    }
-
-    /// Drops an event that nobody wants; what it owns may have drops that panic.
-    #[cold]
-    pub(crate) fn discard(&self, event: Event<'_>) {
-        self.guard(|| drop(event));
     }
 
     /// Runs foreign code (a drop) on the way back to C.

@@ -152,18 +152,18 @@ unsafe extern "C" fn on_write<S: Sink>(request: *mut sys::uv_write_t, status: c_
     // SAFETY: libuv passes a request of ours whose stream is not closed for good yet.
     let (slot, request) = unsafe { (slot_of((*(*request).handle).data), Request::of(request)) };
     let core = slot.core();
-    let bufs = request.swap_bufs(Default::default());
+    let mut bufs = request.swap_bufs(Default::default());
     core.requests.give_back(request.index);
-    let event = Event::Written {
-        bufs,
-        result: check(Op::Write, status),
-    };
     if core.admits(slot) {
+        let event = Event::Written {
+            bufs: &mut bufs,
+            result: check(Op::Write, status),
+        };
         // SAFETY: registered by a loop whose sink is an `S`; admitted.
         unsafe { deliver::<S>(core, Token(slot.token.get()), slot.id.get(), event) };
-    } else {
-        core.discard(event);
     }
+    // What the sink left in them may have drops that panic.
+    core.guard(|| drop(bufs));
 }
 
 unsafe extern "C" fn on_connect<S: Sink>(request: *mut sys::uv_connect_t, status: c_int) {
@@ -267,8 +267,6 @@ unsafe extern "C" fn on_worked<S: Sink>(request: *mut sys::uv_work_t, status: c_
     if core.admits_any() {
         // SAFETY: registered by a loop whose sink is an `S`; admitted.
         unsafe { deliver::<S>(core, Token(job.token()), HandleId::NONE, event) };
-    } else {
-        core.discard(event);
     }
     core.guard(|| job.clean());
     core.jobs.give_back(job.index());

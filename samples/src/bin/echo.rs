@@ -6,14 +6,18 @@ use std::time::Duration;
 
 /// Output that may wait for a slow peer before its input is left unread.
 const HIGH: usize = 64 << 10;
-/// A peer that is silent this long is hung up on.
+/// How often to look for silent peers.
 const IDLE: Duration = Duration::from_secs(300);
 
 enum Echo {
     Listening {
         _listener: Listener,
     },
-    Connection(Socket),
+    Connection {
+        socket: Socket,
+        /// Something came since the last look.
+        heard: bool,
+    },
     /// The peer has sent its FIN; what is left of the output is on its way, and then ours.
     Ending {
         _socket: Socket,
@@ -41,7 +45,11 @@ impl Machine for Echo {
             }
             Seed::Serve(peer) => {
                 let socket = scope.open(peer)?;
-                Ok(Response::of(Echo::Connection(socket)).deadline(scope.now() + IDLE))
+                Ok(Response::of(Echo::Connection {
+                    socket,
+                    heard: true,
+                })
+                .after(IDLE))
             }
         }
     }
@@ -53,18 +61,21 @@ impl Machine for Echo {
                 let _ = scope.spawn(Seed::Serve(peer));
                 Ok(Response::of(Echo::Listening { _listener }))
             }
-            (Echo::Connection(socket), Io::Read(data)) => {
+            (Echo::Connection { socket, .. }, Io::Read(data)) => {
                 scope.write(&socket, &data)?;
                 if data.len() >= HIGH / 4 && scope.queued(&socket) > HIGH {
                     scope.pause(&socket);
                 }
-                Ok(Response::of(Echo::Connection(socket)).deadline(scope.now() + IDLE))
+                Ok(Response::of(Echo::Connection {
+                    socket,
+                    heard: true,
+                }))
             }
-            (Echo::Connection(socket), Io::Flushed) => {
+            (Echo::Connection { socket, heard }, Io::Flushed) => {
                 scope.resume(&socket);
-                Ok(Response::of(Echo::Connection(socket)))
+                Ok(Response::of(Echo::Connection { socket, heard }))
             }
-            (Echo::Connection(socket), Io::Eof) => {
+            (Echo::Connection { socket, .. }, Io::Eof) => {
                 scope.shutdown_write(&socket)?;
                 Ok(Response::of(Echo::Ending { _socket: socket }))
             }
@@ -74,14 +85,25 @@ impl Machine for Echo {
         }
     }
 
-    /// A peer that is silent, or does not take its output, for too long.
+    /// Looks now and then whether something came since, which costs less than moving a deadline per message. A peer
+    /// that is silent, or does not take its output, for two looks is hung up on.
     fn timeout(self, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        Ok(Response::done())
+        match self {
+            Echo::Connection {
+                socket,
+                heard: true,
+            } => Ok(Response::of(Echo::Connection {
+                socket,
+                heard: false,
+            })
+            .after(IDLE)),
+            _ => Ok(Response::done()),
+        }
     }
 
     fn finish(self, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         match self {
-            Echo::Connection(socket) => {
+            Echo::Connection { socket, .. } => {
                 scope.shutdown_write(&socket)?;
                 Ok(Response::of(Echo::Ending { _socket: socket }))
             }

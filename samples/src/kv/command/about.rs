@@ -1,0 +1,193 @@
+//! Commands about the server: configuration, statistics, and the commands themselves.
+
+use super::admin::VERSION;
+use super::table::{self, COMMANDS, Spec};
+use super::{Call, Effect, Outcome, Refusal, is, quoted};
+use super::super::glob;
+use super::super::reply::{self, Full, Out};
+use std::fmt::Write;
+
+impl<'r, O: Out> Call<'r, '_, O> {
+    pub(super) fn config(&mut self) -> Outcome<'r> {
+        match self.subcommand(&[("get", -3), ("set", -4), ("resetstat", 2)])? {
+            "get" => self.config_get(),
+            "set" => Err(self.config_set()),
+            _ => {
+                self.server.stats.commands = 0;
+                self.ok()
+            }
+        }
+    }
+
+    fn config_get(&mut self) -> Outcome<'r> {
+        let patterns = self.args.from(2);
+        // Parameter names are of lower case, and any case asks for them.
+        let patterns: Vec<Vec<u8>> = patterns.iter().map(<[u8]>::to_ascii_lowercase).collect();
+        let wanted = |(name, _): &&(&str, String)| {
+            patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes()))
+        };
+        let parameters = self.parameters();
+        reply::array(self.out, 2 * parameters.iter().filter(wanted).count())?;
+        for (name, value) in parameters.iter().filter(wanted) {
+            reply::bulk(self.out, name.as_bytes())?;
+            reply::bulk(self.out, value.as_bytes())?;
+        }
+        Ok(Effect::None)
+    }
+
+    /// Nothing can be changed while the server runs.
+    fn config_set(&self) -> Refusal {
+        let pairs = self.args.from(2);
+        if !pairs.len().is_multiple_of(2) {
+            return Refusal::Arity(Some("set"));
+        }
+        let known = self.parameters().map(|(name, _)| name);
+        let unknown = pairs.pairs().find(|(name, _)| !known.iter().any(|known| is(name, known)));
+        Refusal::Quoting(match unknown {
+            Some((name, _)) => {
+                let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+                [text, quoted(name), b"'"].concat()
+            }
+            None => {
+                let text = b"ERR CONFIG SET failed (possibly related to argument '";
+                [text, quoted(pairs.at(0)), b"') - can't set immutable config"].concat()
+            }
+        })
+    }
+
+    /// What `redis-benchmark` and client libraries ask for, and the limits.
+    fn parameters(&self) -> [(&'static str, String); 7] {
+        let limits = &self.server.limits;
+        [
+            ("save", String::new()),
+            ("appendonly", "no".into()),
+            ("databases", "1".into()),
+            ("maxmemory", self.maxmemory().to_string()),
+            ("maxmemory-policy", "noeviction".into()),
+            ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
+            ("client-query-buffer-limit", limits.request_bytes_max.to_string()),
+        ]
+    }
+
+    /// Redis says 0 for no limit.
+    fn maxmemory(&self) -> u64 {
+        match self.server.store.bytes_max() {
+            u64::MAX => 0,
+            bytes => bytes,
+        }
+    }
+
+    pub(super) fn info(&mut self) -> Outcome<'r> {
+        let wanted = self.args.from(1);
+        let all = wanted.is_empty()
+            || wanted.iter().any(|arg| ["all", "default", "everything"].iter().any(|word| is(arg, word)));
+        let mut text = String::new();
+        for (name, lines) in self.sections() {
+            if all || wanted.iter().any(|arg| is(arg, name)) {
+                let blank = if text.is_empty() { "" } else { "\r\n" };
+                // Writing to a string cannot fail.
+                let _ = write!(text, "{blank}# {name}\r\n{lines}");
+            }
+        }
+        reply::bulk(self.out, text.as_bytes())?;
+        Ok(Effect::None)
+    }
+
+    fn sections(&self) -> [(&'static str, String); 5] {
+        let (store, stats) = (&self.server.store, &self.server.stats);
+        let uptime = self.now_ms.saturating_sub(stats.started_ms) / 1000;
+        let keyspace = match store.len() {
+            0 => String::new(),
+            keys => format!("db0:keys={keys},expires={},avg_ttl=0\r\n", store.expiring()),
+        };
+        [
+            (
+                "Server",
+                format!(
+                    "redis_version:{VERSION}\r\nserver_name:kv\r\nredis_mode:standalone\r\n\
+                     uptime_in_seconds:{uptime}\r\nuptime_in_days:{}\r\n",
+                    uptime / 86_400
+                ),
+            ),
+            ("Clients", format!("connected_clients:{}\r\n", stats.clients)),
+            (
+                "Memory",
+                format!(
+                    "used_memory:{}\r\nmaxmemory:{}\r\nmaxmemory_policy:noeviction\r\n",
+                    store.used_bytes(),
+                    self.maxmemory()
+                ),
+            ),
+            (
+                "Stats",
+                format!(
+                    "total_connections_received:{}\r\ntotal_commands_processed:{}\r\nexpired_keys:{}\r\n",
+                    stats.connections,
+                    stats.commands,
+                    store.expired()
+                ),
+            ),
+            ("Keyspace", keyspace),
+        ]
+    }
+
+    pub(super) fn command(&mut self) -> Outcome<'r> {
+        if self.args.len() == 1 {
+            reply::array(self.out, COMMANDS.len())?;
+            COMMANDS.iter().try_for_each(|spec| describe(spec, self.out))?;
+            return Ok(Effect::None);
+        }
+        let names = self.args.from(2);
+        match self.subcommand(&[("count", 2), ("docs", -2), ("info", -2), ("list", -2)])? {
+            "count" => return self.count(COMMANDS.len()),
+            "docs" if names.is_empty() => {
+                reply::array(self.out, 2 * COMMANDS.len())?;
+                COMMANDS.iter().try_for_each(|spec| document(spec, self.out))?;
+            }
+            "docs" => {
+                let known = || names.iter().filter_map(table::find);
+                reply::array(self.out, 2 * known().count())?;
+                known().try_for_each(|spec| document(spec, self.out))?;
+            }
+            "info" if names.is_empty() => {
+                reply::array(self.out, COMMANDS.len())?;
+                COMMANDS.iter().try_for_each(|spec| describe(spec, self.out))?;
+            }
+            "info" => {
+                reply::array(self.out, names.len())?;
+                names.iter().try_for_each(|name| match table::find(name) {
+                    Some(spec) => describe(spec, self.out),
+                    None => reply::null(self.out),
+                })?;
+            }
+            _ if !names.is_empty() => return Err(super::SYNTAX),
+            _ => {
+                reply::array(self.out, COMMANDS.len())?;
+                COMMANDS.iter().try_for_each(|spec| reply::bulk(self.out, spec.name.as_bytes()))?;
+            }
+        }
+        Ok(Effect::None)
+    }
+}
+
+/// One element of `COMMAND INFO`: ten fields, of which the last four stay empty.
+fn describe(spec: &Spec, out: &mut impl Out) -> Result<(), Full> {
+    reply::array(out, 10)?;
+    reply::bulk(out, spec.name.as_bytes())?;
+    reply::integer(out, spec.arity.into())?;
+    reply::array(out, spec.flag_names().count())?;
+    spec.flag_names().try_for_each(|flag| reply::simple(out, flag))?;
+    spec.keys.iter().try_for_each(|key| reply::integer(out, i64::from(*key)))?;
+    (0..4).try_for_each(|_| reply::array(out, 0))
+}
+
+/// One pair of `COMMAND DOCS`.
+fn document(spec: &Spec, out: &mut impl Out) -> Result<(), Full> {
+    let fields = [("summary", spec.summary), ("since", spec.since), ("group", spec.group)];
+    reply::bulk(out, spec.name.as_bytes())?;
+    reply::array(out, 2 * fields.len())?;
+    fields.iter().try_for_each(|(name, text)| {
+        reply::bulk(out, name.as_bytes())?;
+        reply::bulk(out, text.as_bytes())
+    })
+}
