@@ -2,7 +2,8 @@
 # Everything that must pass. Installs what it needs first; see usage below.
 set -euo pipefail
 
-cd "$(dirname "${BASH_SOURCE[0]}")"
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "$root"
 # shellcheck source=scripts/deps.sh
 . scripts/deps.sh
 
@@ -99,6 +100,7 @@ step_valgrind() {
         (cd "$dir" && ROTOR_VALGRIND=1 bounded_to "$program_seconds_max" valgrind --quiet \
             --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible \
             --errors-for-leak-kinds=definite,possible --num-callers=30 --fair-sched=yes \
+            --suppressions="$root/scripts/valgrind.supp" \
             "$program" --test-threads=1) || return 1
     done <<<"$found"
 }

@@ -208,7 +208,7 @@ cpu_per_request() {
     on_load_core redis-benchmark -p "$2" -P 16 -c 50 -n 1000000 -t get,set -q >"$work/benchmark" ||
         fail "redis-benchmark failed: $(tail -n 1 "$work/benchmark")"
     after=$(cpu_ticks "$1")
-    calc "($after - $before) * 1000000000 / $(getconf CLK_TCK) / $requests" %.0f
+    calc "($after - $before) * 1000000000 / $(getconf CLK_TCK) / $requests" '%.0f\n'
 }
 
 [ $# -gt 0 ] || set -- --help
@@ -232,6 +232,8 @@ want_cargo
 want_c_compiler
 want_libclang
 install_missing
+# Only errors: the numbers are what is wanted here.
+export CARGO_TERM_QUIET=true
 work=$(mktemp -d)
 trap 'stop_all_servers; rm -rf "$work"' EXIT
 

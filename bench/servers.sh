@@ -49,8 +49,9 @@ start_redis() {
     server_addr=127.0.0.1:$port
 }
 
+# Asks who answers, too: another server may have had the port before ours.
 redis_answers() {
-    [ "$(redis-cli -p "$1" ping 2>/dev/null)" = PONG ]
+    redis-cli -p "$1" info server 2>/dev/null | grep -q "^process_id:$server_pid\b"
 }
 
 # The program of redis-server. Debian's redis-tools has the same program under another name, and

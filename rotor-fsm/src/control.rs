@@ -64,9 +64,11 @@ impl<R: Machine> LoopHandle<R> {
         let (answer, wait) = bounded(1);
         let order: Order<R> = Box::new(move |whole| {
             let part = PartHost::<R, M>::new(whole);
+            // User code first: a promised place must be filled.
+            let seed = seed();
             let made = match part.reserve() {
                 Some(id) => {
-                    part.plant(id, seed());
+                    part.plant(id, seed);
                     Ok(Notifier::new(id, part.post()))
                 }
                 None => Err(SpawnError::Full),

@@ -11,7 +11,7 @@
 use crate::config::{Config, EndHook, Verdict};
 use crate::control::ControlReceiver;
 use crate::deadline::Deadlines;
-use crate::driver::Driver;
+use crate::driver::AnyDriver;
 use crate::effects::{Effects, Owed};
 use crate::error::{Error, ErrorKind, Reason, Result};
 use crate::host::Nest;
@@ -19,18 +19,20 @@ use crate::inbox::{Counts, Mail};
 use crate::io::SignalWatch;
 use crate::response::DeadlineChange;
 use crate::scope::Scope;
-use crate::table::State;
+use crate::table::Slots;
 use crate::{Io, Machine, MachineId, Response, Time};
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::time::Duration;
-use uv_sys_wrap::{Event, HandleId, Sink, Token, WorkId, WriteBuf};
+use uv_sys_wrap::{Event, HandleId, Payload, ReadBuf, Sink, Token, WorkId, WriteBuf};
 
 /// A loop without its driver's run function: all the state, and what happens on each event.
 pub(crate) struct Engine<R: Machine> {
     pub nest: Rc<Nest<R>>,
     pub effects: Effects,
+    slots: Slots<R>,
+    /// Whose handler runs; a panic that gets out of it ends this machine.
+    running: MachineId,
     /// Absent before set-up is done and after teardown began; then nothing is delivered.
     ctx: Option<R::Context>,
     orders: ControlReceiver<R>,
@@ -46,6 +48,8 @@ pub(crate) struct Engine<R: Machine> {
     /// Why `run` shall return, once it shall.
     pub outcome: Option<Outcome>,
     termination: Vec<SignalWatch>,
+    delivered: u64,
+    dropped: u64,
     ended: u64,
     panics: u64,
 }
@@ -91,14 +95,12 @@ pub(crate) enum Outcome {
     /// The end hook said so, and the machine had not panicked.
     Stopped(Error),
     /// The end hook said so after a panic, or the hook itself panicked.
-    Panicked(Box<dyn Any + Send>),
+    Panicked(Payload),
 }
-
-type Caught<T> = std::thread::Result<T>;
 
 impl<R: Machine> Engine<R> {
     pub fn new(
-        driver: Box<dyn Driver>,
+        driver: AnyDriver,
         config: &mut Config,
         nest: Rc<Nest<R>>,
         orders: ControlReceiver<R>,
@@ -108,6 +110,8 @@ impl<R: Machine> Engine<R> {
         Self {
             nest,
             effects,
+            slots: Slots::new(),
+            running: MachineId::NONE,
             ctx: None,
             orders,
             batch: Mail::with_capacity(config.inbox_messages_max),
@@ -126,6 +130,8 @@ impl<R: Machine> Engine<R> {
             had_machine: false,
             outcome: None,
             termination: Vec::new(),
+            delivered: 0,
+            dropped: 0,
             ended: 0,
             panics: 0,
         }
@@ -167,68 +173,115 @@ impl<R: Machine> Engine<R> {
     }
 }
 
-/// The flow of one event.
+/// The flow of one event. Compiled into each of the driver's callbacks, where the kind of event is known: what is read
+/// reaches its machine by a single straight path.
 impl<R: Machine> Sink for Engine<R> {
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, token: Token, handle: HandleId, event: Event<'_>) {
         if self.outcome.is_some() {
             return;
         }
-        let id = MachineId::of(token);
         match event {
-            Event::Read(bytes) => self.io(id, handle, Io::Read(bytes)),
-            Event::Check => return self.check(),
-            Event::Prepare => return self.prepare(),
-            Event::Timer => return self.expire(),
-            Event::Wake => return Counts::add(&self.nest.inbox.counts.wakes, 1),
-            Event::Idle => return,
-            other => self.rare(id, handle, other),
+            Event::Read(bytes) => {
+                self.read(MachineId::of(token), handle, bytes);
+                self.end_dispatch();
+            }
+            Event::Check => self.check(),
+            Event::Prepare => self.prepare(),
+            Event::Timer => self.expire(),
+            Event::Wake => Counts::add(&self.nest.inbox.counts.wakes, 1),
+            Event::Idle => {}
+            other => self.rare(MachineId::of(token), handle, other),
         }
-        self.end_dispatch();
     }
 }
 
 impl<R: Machine> Engine<R> {
     /// Events that come once in a connection's life, or seldom.
+    #[inline(never)]
     fn rare(&mut self, id: MachineId, on: HandleId, event: Event<'_>) {
         match event {
             Event::Incoming => self.incoming(id, on),
             Event::Connected => {
                 self.effects.connected(on);
-                self.io(id, on, Io::Connected);
+                self.rare_io(id, on, Io::Connected);
             }
-            Event::Eof => self.io(id, on, Io::Eof),
+            Event::Eof => self.rare_io(id, on, Io::Eof),
             Event::Written { bufs, result } => {
-                let buffers = std::mem::take(bufs).into_iter().filter_map(|buf| match buf {
-                    WriteBuf::Vec { bytes, .. } => Some(bytes),
-                    _ => None,
-                });
+                let buffers = std::mem::take(bufs)
+                    .into_iter()
+                    .filter_map(|buf| match buf {
+                        WriteBuf::Vec { bytes, .. } => Some(bytes),
+                        _ => None,
+                    });
                 if self.effects.written(on, result, buffers) {
-                    self.io(id, on, Io::Flushed);
+                    self.rare_io(id, on, Io::Flushed);
                 }
             }
-            Event::ShutDown(Ok(())) => self.io(id, on, Io::ShutDown),
+            Event::ShutDown(Ok(())) => self.rare_io(id, on, Io::ShutDown),
             Event::ShutDown(Err(error)) | Event::Failed(error) => {
-                self.io(id, on, Io::Failed(error))
+                self.rare_io(id, on, Io::Failed(error))
             }
             Event::Signal(_) if id.is_internal() => self.begin_shutdown(TERMINATE_GRACE),
-            Event::Signal(signum) => self.io(id, on, Io::Signal(signum)),
+            Event::Signal(signum) => self.rare_io(id, on, Io::Signal(signum)),
             Event::Worked { work, .. } => self.worked(work),
             _ => {}
+        }
+        self.end_dispatch();
+    }
+
+    /// `io` for events that need not be fast: compiled once.
+    #[inline(never)]
+    fn rare_io(&mut self, id: MachineId, on: HandleId, io: Io<'_>) {
+        self.io(id, on, io);
+    }
+
+    /// `io` for what was read: a handler that is small, or marked `#[inline]`, becomes part of it. The same as
+    /// `call` and `settle`, but that whatever is rare is out of the way, so that the machine is moved no more than the
+    /// handler itself asks for.
+    #[inline(always)]
+    fn read(&mut self, id: MachineId, on: HandleId, bytes: ReadBuf<'_>) {
+        let Some(ctx) = &mut self.ctx else { return };
+        let Some(machine) = self.slots.take(id) else {
+            return self.rare_io(id, on, Io::Read(bytes));
+        };
+        self.running = id;
+        let mut scope = Scope {
+            ctx,
+            effects: &mut self.effects,
+            host: &*self.nest,
+            id,
+        };
+        let answer = machine.io(Io::Read(bytes), on, &mut scope);
+        self.running = MachineId::NONE;
+        match answer.map(Response::into_parts) {
+            Ok((Some(machine), DeadlineChange::Keep)) => self.slots.put(id, machine),
+            Ok((Some(machine), change)) => {
+                self.slots.put(id, machine);
+                self.change_deadline(id, change);
+            }
+            Ok((None, _)) => self.end(id, Reason::Done),
+            Err(error) => self.end(id, Reason::Failed(error)),
         }
     }
 
     /// Hands an event to its machine. One without a machine closes its handle: nothing of a machine outlives it.
-    #[inline]
+    #[inline(always)]
     fn io(&mut self, id: MachineId, on: HandleId, io: Io<'_>) {
-        match self.take_or_create(id) {
+        match self.take(id) {
             Some(machine) => {
                 let answer = self.call(id, |scope| machine.io(io, on, scope));
                 self.settle(id, answer);
             }
-            // A connection that waits to be opened is nobody's yet; all others are a machine's that has ended.
-            None if id.is_internal() => {}
-            None => self.effects.close(on),
+            None => self.ownerless(id, on),
+        }
+    }
+
+    /// A connection that waits to be opened is nobody's yet; all others are a machine's that has ended.
+    #[cold]
+    fn ownerless(&mut self, id: MachineId, on: HandleId) {
+        if !id.is_internal() {
+            self.effects.close(on);
         }
     }
 
@@ -238,70 +291,90 @@ impl<R: Machine> Engine<R> {
             let Some(incoming) = self.effects.accept(listener) else {
                 return;
             };
-            self.io(id, listener, Io::Incoming(incoming));
+            self.rare_io(id, listener, Io::Incoming(incoming));
             // Created at once, so that a burst does not wait for a turn; closed at once, so that it has room.
             self.create_some();
             self.effects.end_dispatch();
         }
     }
 
-    /// Runs one handler. A panic in it is caught here and becomes the machine's end.
-    #[inline]
+    /// Runs one handler. A panic in it unwinds out of the event, and comes back through `panicked`.
+    #[inline(always)]
     fn call(
         &mut self,
         id: MachineId,
         handler: impl FnOnce(&mut Scope<'_, R>) -> Result<Response<R>>,
-    ) -> Caught<Result<Response<R>>> {
+    ) -> Result<Response<R>> {
         let Some(ctx) = self.ctx.as_mut() else {
-            return Ok(Ok(Response::done()));
+            return Ok(Response::done());
         };
-        let mut scope = Scope {
+        self.running = id;
+        let answer = handler(&mut Scope {
             ctx,
             effects: &mut self.effects,
             host: &*self.nest,
             id,
-        };
-        catch_unwind(AssertUnwindSafe(|| handler(&mut scope)))
+        });
+        self.running = MachineId::NONE;
+        answer
     }
 
     /// Applies an answer: puts the machine back, or ends it.
-    #[inline]
-    fn settle(&mut self, id: MachineId, answer: Caught<Result<Response<R>>>) {
+    #[inline(always)]
+    fn settle(&mut self, id: MachineId, answer: Result<Response<R>>) {
         if let Some(machine) = self.absorb(id, answer) {
-            self.put_back(id, machine);
-        }
-    }
-
-    #[inline]
-    fn put_back(&mut self, id: MachineId, machine: R) {
-        let refused = self.nest.table.borrow_mut().put(id, machine);
-        if let Err(machine) = refused {
-            self.discard(machine);
+            self.slots.put(id, machine);
         }
     }
 
     /// Applies an answer but for the machine itself, which it returns if it goes on.
-    #[inline]
-    fn absorb(&mut self, id: MachineId, answer: Caught<Result<Response<R>>>) -> Option<R> {
+    #[inline(always)]
+    fn absorb(&mut self, id: MachineId, answer: Result<Response<R>>) -> Option<R> {
         match answer {
-            Ok(Ok(response)) => match response.into_parts() {
+            Ok(response) => match response.into_parts() {
+                (Some(machine), DeadlineChange::Keep) => Some(machine),
                 (Some(machine), change) => {
-                    if change != DeadlineChange::Keep {
-                        self.change_deadline(id, change);
-                    }
-                    return Some(machine);
+                    self.change_deadline(id, change);
+                    Some(machine)
                 }
-                (None, _) => self.end(id, Reason::Done),
+                (None, _) => {
+                    self.end(id, Reason::Done);
+                    None
+                }
             },
-            Ok(Err(error)) => self.end(id, Reason::Failed(error)),
-            Err(payload) => {
-                self.panics += 1;
-                self.end(id, Reason::Panicked(payload));
+            Err(error) => {
+                self.end(id, Reason::Failed(error));
+                None
             }
         }
-        None
     }
 
+    /// `event` for drivers that do not catch panics themselves, as the wrapper of libuv does.
+    pub fn caught_event(&mut self, token: Token, handle: HandleId, event: Event<'_>) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.event(token, handle, event)));
+        if let Err(payload) = outcome
+            && let Err(payload) = self.panicked(payload)
+        {
+            resume_unwind(payload);
+        }
+    }
+
+    /// A handler panicked; its machine is gone with its stack. Others go on as if nothing had happened: what the
+    /// event left undone is picked up by the next turn.
+    ///
+    /// A panic that is not a handler's is given back: it stops the loop and resumes from `run`.
+    pub fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
+        let id = std::mem::replace(&mut self.running, MachineId::NONE);
+        if id == MachineId::NONE {
+            return Err(payload);
+        }
+        self.panics += 1;
+        self.end(id, Reason::Panicked(payload));
+        self.effects.end_dispatch();
+        Ok(())
+    }
+
+    #[inline(never)]
     fn change_deadline(&mut self, id: MachineId, change: DeadlineChange) {
         let at = match change {
             DeadlineChange::Keep => return,
@@ -314,12 +387,12 @@ impl<R: Machine> Engine<R> {
         self.deadlines.arm(id.index(), at.tick_up());
     }
 
-    /// A machine has ended; its state is dropped already. Frees its slot and tells the hook.
+    /// A machine has ended; its state is dropped already. Frees its id and tells the hook.
+    #[cold]
     fn end(&mut self, id: MachineId, reason: Reason) {
         self.deadlines.cancel(id.index());
         self.cancel_work(id);
-        let old = self.nest.release(id);
-        self.discard(old);
+        self.nest.release(id);
         self.ended += 1;
         self.had_machine = true;
         if let Some(hook) = &mut self.on_end {
@@ -356,15 +429,12 @@ impl<R: Machine> Engine<R> {
     }
 
     /// The end of a dispatch: spawned machines are created, output leaves, dropped handles close.
-    #[inline]
+    #[inline(always)]
     fn end_dispatch(&mut self) {
-        if !self.nest.births.borrow().is_empty() {
+        if self.nest.has_births.get() {
             self.create_some();
         }
         self.effects.end_dispatch();
-        if let Some(grace) = self.effects.shutdown.take() {
-            self.begin_shutdown(grace);
-        }
     }
 }
 
@@ -376,44 +446,56 @@ const TERMINATE_GRACE: Duration = Duration::from_secs(10);
 
 /// Births.
 impl<R: Machine> Engine<R> {
-    /// Runs `create` of the oldest newborns, a bounded number. One that an early message created is skipped.
+    /// Runs `create` for the oldest seeds, a bounded number.
+    #[inline(never)]
     fn create_some(&mut self) {
         for _ in 0..self.bounds.creates {
-            let Some(id) = self.next_birth() else { return };
-            self.create(id);
+            let Some((id, seed)) = self.nest.next_birth() else {
+                return;
+            };
+            self.create(id, seed);
             if self.outcome.is_some() {
                 return;
             }
         }
     }
 
-    fn next_birth(&mut self) -> Option<MachineId> {
-        self.nest.births.borrow_mut().pop_front()
+    fn create(&mut self, id: MachineId, seed: R::Seed) {
+        self.had_machine = true;
+        // The slot's last machine has ended, so there is nothing to drop.
+        self.slots.open(id);
+        let answer = self.call(id, |scope| R::create(seed, scope));
+        self.settle(id, answer);
     }
 
-    fn create(&mut self, id: MachineId) {
-        let taken = self.nest.table.borrow_mut().take(id);
-        match taken {
-            Some(State::Seed(seed)) => {
-                let machine = self.hatch(id, seed);
-                if let Some(machine) = machine {
-                    self.put_back(id, machine);
-                }
-            }
-            Some(State::Idle(machine)) => self.put_back(id, machine),
-            _ => {}
+    /// The machine of this id, lent to a handler.
+    #[inline(always)]
+    fn take(&mut self, id: MachineId) -> Option<R> {
+        match self.slots.take(id) {
+            Some(machine) => Some(machine),
+            None => self.take_newborn(id),
         }
     }
 
-    fn hatch(&mut self, id: MachineId, seed: R::Seed) -> Option<R> {
-        self.had_machine = true;
-        let answer = self.call(id, |scope| R::create(seed, scope));
-        self.absorb(id, answer)
+    /// The same where the machine may still be a seed: then it is created first, and those before it.
+    #[cold]
+    fn take_newborn(&mut self, id: MachineId) -> Option<R> {
+        if !self.nest.has_births.get() || !self.nest.ids.borrow().is_live(id) {
+            return None;
+        }
+        while let Some((newborn, seed)) = self.nest.next_birth() {
+            self.create(newborn, seed);
+            if newborn == id {
+                return self.slots.take(id);
+            }
+        }
+        None
     }
 }
 
 /// The check phase: all that does not come from a descriptor.
 impl<R: Machine> Engine<R> {
+    #[inline(never)]
     pub fn check(&mut self) {
         if self.outcome.is_some() {
             return;
@@ -466,8 +548,9 @@ impl<R: Machine> Engine<R> {
             let io = match owed {
                 Owed::Flushed => Io::Flushed,
                 Owed::Failed(error) => Io::Failed(error),
+                Owed::Again => Io::Again,
             };
-            self.io(MachineId::of(token), on, io);
+            self.rare_io(MachineId::of(token), on, io);
         }
     }
 
@@ -475,69 +558,66 @@ impl<R: Machine> Engine<R> {
     /// slot once (rule R14).
     fn deliver(&mut self) {
         let mut left = self.bounds.messages;
-        let (mut delivered, mut dropped) = (0, 0);
         while left > 0 && self.outcome.is_none() {
             let Some((id, message)) = self.batch.pop_front() else {
                 break;
             };
             left -= 1;
-            match self.take_or_create(id) {
-                Some(machine) => delivered += self.deliver_run(id, machine, message, &mut left),
+            match self.take(id) {
+                Some(machine) => self.deliver_run(id, machine, message, &mut left),
                 None => {
-                    dropped += 1;
+                    self.dropped += 1;
                     self.discard(message);
                 }
             }
         }
-        Counts::add(&self.nest.inbox.counts.delivered, delivered);
-        Counts::add(&self.nest.inbox.counts.dropped, dropped);
     }
 
-    /// Delivers a message and those right behind it for the same machine. Answers how many.
-    #[inline]
+    /// Delivers a message and those right behind it for the same machine.
+    #[inline(always)]
     fn deliver_run(
         &mut self,
         id: MachineId,
         mut machine: R,
         mut message: R::Message,
         left: &mut usize,
-    ) -> u64 {
-        let mut delivered = 0;
+    ) {
         loop {
-            delivered += 1;
+            self.delivered += 1;
             let answer = self.call(id, |scope| machine.wakeup(message, scope));
             machine = match self.absorb(id, answer) {
                 Some(machine) => machine,
-                None => return delivered,
+                None => return,
             };
-            let more = *left > 0 && self.batch.front().is_some_and(|(next, _)| *next == id);
-            match if more { self.batch.pop_front() } else { None } {
-                Some((_, next)) => {
-                    *left -= 1;
-                    message = next;
-                }
-                None => {
-                    self.put_back(id, machine);
-                    return delivered;
-                }
+            match self.batch.front() {
+                Some((next, _)) if *next == id && *left > 0 => {}
+                _ => return self.slots.put(id, machine),
             }
+            match self.batch.pop_front() {
+                Some((_, next)) => message = next,
+                None => return self.slots.put(id, machine),
+            }
+            *left -= 1;
         }
     }
 
-    /// The machine of this id, created now if it still is a seed.
-    #[inline]
-    fn take_or_create(&mut self, id: MachineId) -> Option<R> {
-        let taken = self.nest.table.borrow_mut().take(id);
-        match taken? {
-            State::Idle(machine) => Some(machine),
-            State::Seed(seed) => self.hatch(id, seed),
-            _ => None,
+    /// Tells the world where messages went. Done per turn, because the counters are shared with other threads.
+    fn publish_counts(&mut self) {
+        let counts = &self.nest.inbox.counts;
+        for (shared, own) in [
+            (&counts.delivered, &mut self.delivered),
+            (&counts.dropped, &mut self.dropped),
+        ] {
+            if *own > 0 {
+                Counts::add(shared, std::mem::take(own));
+            }
         }
     }
 }
 
 /// Thread-pool work.
 impl<R: Machine> Engine<R> {
+    #[inline(never)]
     fn worked(&mut self, work: WorkId) {
         let found = {
             let mut works = self.nest.works.borrow_mut();
@@ -546,20 +626,13 @@ impl<R: Machine> Engine<R> {
                 .and_then(|number| works.remove(number))
         };
         let Some((id, finish)) = found else { return };
-        let Some(machine) = self.take_or_create(id) else {
+        let Some(machine) = self.take(id) else {
             return self.discard(finish);
         };
-        let answer = match catch_unwind(AssertUnwindSafe(finish)) {
-            Ok(Some(message)) => self.call(id, |scope| machine.wakeup(message, scope)),
-            Ok(None) => {
-                self.discard(machine);
-                Ok(Err(ErrorKind::WorkPanicked.into()))
-            }
-            Err(payload) => {
-                self.discard(machine);
-                Err(payload)
-            }
-        };
+        let answer = self.call(id, |scope| match finish() {
+            Some(message) => machine.wakeup(message, scope),
+            None => Err(ErrorKind::WorkPanicked.into()),
+        });
         self.settle(id, answer);
     }
 
@@ -578,6 +651,7 @@ impl<R: Machine> Engine<R> {
 /// Time.
 impl<R: Machine> Engine<R> {
     /// A pass over due deadlines: one dispatch, bounded. Each is checked when it is reached.
+    #[inline(never)]
     pub fn expire(&mut self) {
         self.alarm = None;
         let now = self.effects.fresh_now();
@@ -602,22 +676,24 @@ impl<R: Machine> Engine<R> {
     }
 
     fn time_out(&mut self, index: u32) {
-        let id = self.nest.table.borrow().id_at(index);
+        let id = self.nest.ids.borrow().id_at(index);
         let Some(id) = id else { return };
-        if let Some(machine) = self.take_or_create(id) {
+        if let Some(machine) = self.take(id) {
             let answer = self.call(id, |scope| machine.timeout(scope));
             self.settle(id, answer);
         }
     }
 
     /// Before the loop polls: set the alarm, and decide whether it may sleep.
+    #[inline(never)]
     pub fn prepare(&mut self) {
         self.effects.end_dispatch();
+        self.publish_counts();
         self.set_alarm();
         let busy = self.outcome.is_some()
             || !self.batch.is_empty()
             || !self.effects.owed.is_empty()
-            || !self.nest.births.borrow().is_empty()
+            || self.nest.has_births.get()
             || self.is_closing_busy()
             || self.polls_busily()
             || !self.nest.inbox.try_sleep();
@@ -666,7 +742,7 @@ impl<R: Machine> Engine<R> {
     fn is_closing_busy(&self) -> bool {
         self.closing
             .as_ref()
-            .is_some_and(|closing| closing.cursor < self.nest.table.borrow().len())
+            .is_some_and(|closing| closing.cursor < self.nest.ids.borrow().len())
     }
 
     /// Asks some more machines to finish; at the deadline ends what is left.
@@ -675,7 +751,7 @@ impl<R: Machine> Engine<R> {
             let Some(id) = self.next_to_finish() else {
                 break;
             };
-            if let Some(machine) = self.take_or_create(id) {
+            if let Some(machine) = self.take(id) {
                 let answer = self.call(id, |scope| machine.finish(scope));
                 self.settle(id, answer);
             }
@@ -692,10 +768,10 @@ impl<R: Machine> Engine<R> {
 
     fn next_to_finish(&mut self) -> Option<MachineId> {
         let closing = self.closing.as_mut()?;
-        let table = self.nest.table.borrow();
-        while closing.cursor < table.len() {
+        let ids = self.nest.ids.borrow();
+        while closing.cursor < ids.len() {
             closing.cursor += 1;
-            if let Some(id) = table.id_at(closing.cursor - 1) {
+            if let Some(id) = ids.id_at(closing.cursor - 1) {
                 return Some(id);
             }
         }
@@ -704,15 +780,18 @@ impl<R: Machine> Engine<R> {
 
     /// Ends every machine and seed.
     fn end_all(&mut self) {
-        let len = self.nest.table.borrow().len();
+        let len = self.nest.ids.borrow().len();
         for index in 0..len {
-            let id = self.nest.table.borrow().id_at(index);
+            let id = self.nest.ids.borrow().id_at(index);
             if let Some(id) = id {
-                let old = self.nest.table.borrow_mut().take(id);
+                let old = self.slots.take(id);
                 self.discard(old);
                 self.end(id, Reason::Shutdown);
             }
         }
+        // Seeds that never became machines; their ids have ended above.
+        let seeds = std::mem::take(&mut *self.nest.births.borrow_mut());
+        self.discard(seeds);
         self.stop(Outcome::Finished);
     }
 
@@ -728,7 +807,8 @@ impl<R: Machine> Engine<R> {
         for message in waiting.into_iter().chain(std::mem::take(&mut self.batch)) {
             self.discard(message);
         }
-        Counts::add(&self.nest.inbox.counts.dropped, dropped as u64);
+        self.dropped += dropped as u64;
+        self.publish_counts();
         // With the receiver gone, orders that wait and orders to come are answered with `Closed`.
         let orders = std::mem::replace(&mut self.orders, crossbeam_channel::never());
         self.discard(orders);
@@ -745,6 +825,8 @@ impl<R: Machine> Engine<R> {
 
     /// Why `run` returned, as its result. Resumes a panic that the end hook did not want to survive.
     pub fn take_outcome(&mut self) -> Result<()> {
+        // No turn follows that would do it.
+        self.publish_counts();
         match self.outcome.take() {
             Some(Outcome::Stopped(error)) => Err(error),
             Some(Outcome::Panicked(payload)) => resume_unwind(payload),

@@ -5,7 +5,7 @@
 //! close. Errors that appear there are owed as events and delivered in a later dispatch, never recursively.
 
 use crate::config::Config;
-use crate::driver::Driver;
+use crate::driver::AnyDriver;
 use crate::error::{IoError, IoErrorKind};
 use crate::id::Internal;
 use crate::io::{Incoming, Listener, SignalWatch, Socket};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use uv_sys_wrap::{CloseList, Handle, HandleId, ListenOptions, Op};
 
 pub(crate) struct Effects {
-    pub driver: Box<dyn Driver>,
+    pub driver: AnyDriver,
     pub outputs: Outputs,
     pub closes: Rc<CloseList>,
     /// Events that came of effects, not of the driver.
@@ -27,10 +27,10 @@ pub(crate) struct Effects {
     sockets_max: usize,
     /// Listeners that wait for room or descriptors.
     pub held_back: Vec<HandleId>,
+    /// Listeners whose machine wants no connections now.
+    paused: Vec<HandleId>,
     /// When to try held-back listeners again though nothing was closed here: others free descriptors too.
     pub retry_at: Time,
-    /// A handler asked for a shutdown.
-    pub shutdown: Option<Duration>,
     /// The clock, read at most once a turn.
     turn: Option<Time>,
     pub accepts_paused: u64,
@@ -41,12 +41,13 @@ pub(crate) struct Effects {
 pub(crate) enum Owed {
     Flushed,
     Failed(IoError),
+    Again,
 }
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 impl Effects {
-    pub fn new(driver: Box<dyn Driver>, config: &Config) -> Self {
+    pub fn new(driver: AnyDriver, config: &Config) -> Self {
         Self {
             driver,
             outputs: Outputs::new(config.output_bytes_max),
@@ -55,8 +56,8 @@ impl Effects {
             sockets: 0,
             sockets_max: config.sockets_max,
             held_back: Vec::new(),
+            paused: Vec::new(),
             retry_at: Time::NEVER,
-            shutdown: None,
             turn: None,
             accepts_paused: 0,
         }
@@ -108,6 +109,9 @@ impl Effects {
     /// Takes one waiting connection, unless the limit is reached or descriptors are out; then the listener is held
     /// back until there is room again.
     pub fn accept(&mut self, listener: HandleId) -> Option<Incoming> {
+        if self.paused.contains(&listener) {
+            return None;
+        }
         if !self.has_room() {
             self.hold_back(listener);
             return None;
@@ -149,9 +153,44 @@ impl Effects {
         }
         self.retry_at = Time::NEVER;
         for listener in std::mem::take(&mut self.held_back) {
-            // A listener that was closed meanwhile needs nothing.
+            if !self.paused.contains(&listener) {
+                // A listener that was closed meanwhile needs nothing.
+                let _ = self.driver.set_listening(listener, true);
+            }
+        }
+    }
+
+    /// Takes no connections until `resume_listener`.
+    pub fn pause_listener(&mut self, listener: HandleId) {
+        if !self.paused.contains(&listener) && self.driver.set_listening(listener, false).is_ok() {
+            self.accepts_paused += 1;
+            self.paused.push(listener);
+        }
+    }
+
+    /// Takes connections again; one that is also held back for want of room goes on waiting for that.
+    pub fn resume_listener(&mut self, listener: HandleId) {
+        let Some(at) = self.paused.iter().position(|&paused| paused == listener) else {
+            return;
+        };
+        self.paused.swap_remove(at);
+        if !self.held_back.contains(&listener) {
             let _ = self.driver.set_listening(listener, true);
         }
+    }
+
+    /// Makes an open stream ownerless again. Its output goes on leaving; nothing is read meanwhile.
+    pub fn hand_over(&mut self, socket: Socket) -> Result<Incoming, IoError> {
+        let Socket(handle) = socket;
+        self.driver.set_reading(handle.id(), false)?;
+        self.driver
+            .set_token(handle.id(), MachineId::internal(Internal::Unowned))?;
+        Ok(Incoming(handle))
+    }
+
+    /// Owes the stream's machine an `Again`.
+    pub fn again(&mut self, id: HandleId) {
+        self.owed.push_back((id, Owed::Again));
     }
 
     pub fn open(&mut self, incoming: Incoming, owner: MachineId) -> Result<Socket, IoError> {
@@ -189,12 +228,9 @@ impl Effects {
 
     /// Bytes accepted and not yet given to the kernel. Who sees some is owed a `Flushed`.
     pub fn queued(&mut self, id: HandleId) -> usize {
-        let Some(record) = self.outputs.record(id) else {
-            return 0;
-        };
-        let queued = record.queued();
+        let queued = self.outputs.queued(id);
         if queued > 0 {
-            record.set(WATCHED, true);
+            self.outputs.care(id, WATCHED);
         }
         queued
     }
@@ -205,15 +241,18 @@ impl Effects {
             return Err(IoError::new(Op::Shutdown, IoErrorKind::Closed));
         };
         if !record.has(ENDING | FAILED) {
-            record.set(ENDING, true);
+            self.outputs.care(id, ENDING);
             self.outputs.mark(id);
         }
         Ok(())
     }
 
     /// Applies the effects of a dispatch.
-    #[inline]
+    #[inline(always)]
     pub fn end_dispatch(&mut self) {
+        if let Some(id) = self.outputs.direct() {
+            self.flush_direct(id);
+        }
         if !self.outputs.dirty.is_empty() {
             self.flush();
         }
@@ -222,17 +261,41 @@ impl Effects {
         }
     }
 
+    /// Writes the shared buffer's content to the stream that it is for.
+    #[inline(always)]
+    fn flush_direct(&mut self, id: HandleId) {
+        let output = self.outputs.shared();
+        match self.driver.try_write(id, output) {
+            Ok(written) if written == output.len() => {}
+            result => self.flushed_in_part(id, result),
+        }
+        if self.outputs.take_direct() {
+            self.flushed_with_care(id);
+        }
+    }
+
+    /// The rest of the shared buffer becomes a queued write, or is given up.
+    #[cold]
+    #[inline(never)]
+    fn flushed_in_part(&mut self, id: HandleId, result: Result<usize, IoError>) {
+        match result {
+            Ok(written) => {
+                let rest = self.outputs.rest_of_shared(written);
+                self.queue(id, rest, 0);
+            }
+            Err(error) => self.output_failed(id, error, Vec::new()),
+        }
+    }
+
+    /// Writes what further streams gathered.
+    #[inline(never)]
     fn flush(&mut self) {
-        let mut next = 0;
-        while let Some(&id) = self.outputs.dirty.get(next) {
-            next += 1;
+        while let Some(id) = self.outputs.dirty.pop() {
             self.flush_one(id);
         }
-        self.outputs.dirty.clear();
     }
 
     /// Writes what one stream gathered: at once as far as it goes, the rest as one queued write.
-    #[inline]
     fn flush_one(&mut self, id: HandleId) {
         let Some(record) = self.outputs.record(id) else {
             return;
@@ -242,27 +305,30 @@ impl Effects {
             return;
         }
         let buffer = std::mem::take(&mut record.buffer);
-        let (watched, ending) = (
-            record.has(WATCHED),
-            record.has(ENDING) && !record.has(ENDED),
-        );
-        if !buffer.is_empty() {
-            match self.driver.try_write(id, &buffer) {
-                Ok(written) if written == buffer.len() => {
-                    self.outputs.recycle(buffer);
-                    if watched {
-                        self.owe_flushed(id);
-                    }
-                }
-                Ok(written) => self.queue(id, buffer, written),
-                Err(error) => return self.output_failed(id, error, buffer),
-            }
+        match self.driver.try_write(id, &buffer) {
+            Ok(written) if written == buffer.len() => self.outputs.recycle(buffer),
+            Ok(written) => self.queue(id, buffer, written),
+            Err(error) => return self.output_failed(id, error, buffer),
         }
-        if ending {
+        self.flushed_with_care(id);
+    }
+
+    /// Somebody waits for the queue to be empty, or for the end of output.
+    #[cold]
+    fn flushed_with_care(&mut self, id: HandleId) {
+        let Some(record) = self.outputs.record(id) else {
+            return;
+        };
+        let ends = record.has(ENDING) && !record.has(ENDED);
+        if record.has(WATCHED) && record.queued() == 0 {
+            self.owe_flushed(id);
+        }
+        if ends {
             self.end_output(id);
         }
     }
 
+    #[cold]
     fn queue(&mut self, id: HandleId, buffer: Vec<u8>, start: usize) {
         let rest = buffer.len() - start;
         match self.driver.write(id, buffer, start) {
@@ -312,6 +378,7 @@ impl Effects {
         }
     }
 
+    #[cold]
     fn output_failed(&mut self, id: HandleId, error: IoError, buffer: Vec<u8>) {
         self.outputs.recycle(buffer);
         if let Some(record) = self.outputs.record(id)
@@ -349,6 +416,7 @@ impl Effects {
     }
 
     /// Closes what was dropped.
+    #[cold]
     pub fn apply_closes(&mut self) {
         while let Some(id) = self.closes.pop() {
             self.close(id);
@@ -360,6 +428,8 @@ impl Effects {
     pub fn close(&mut self, id: HandleId) {
         if self.outputs.close(id) {
             self.sockets -= 1;
+        } else if !self.paused.is_empty() {
+            self.paused.retain(|&paused| paused != id);
         }
         self.driver.close(id);
     }

@@ -4,18 +4,19 @@ use crate::MachineId;
 use crate::config::{Config, Verdict};
 use crate::control::{LoopHandle, lane};
 use crate::dispatch::{Engine, Stats};
+use crate::driver::AnyDriver;
 use crate::driver::uv::UvDriver;
 use crate::error::{Full, Reason, Result};
 use crate::host::{Host, Nest, PartHost, Spawner};
 use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
-use crate::table::Table;
+use crate::table::Ids;
 use crate::work::Works;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use uv_sys_wrap::{Event, HandleId, LoopConfig, RunMode, Sink, Token};
+use uv_sys_wrap::{Event, HandleId, LoopConfig, Payload, RunMode, Sink, Token};
 
 /// A loop of machines of type `R` (often an enum made by [`compose!`](crate::compose)), run by the thread that owns it.
 ///
@@ -30,10 +31,17 @@ pub struct Loop<R: Machine> {
 struct Root<R: Machine>(Option<Engine<R>>);
 
 impl<R: Machine> Sink for Root<R> {
-    #[inline]
+    #[inline(always)]
     fn event(&mut self, token: Token, handle: HandleId, event: Event<'_>) {
         if let Some(engine) = &mut self.0 {
             engine.event(token, handle, event);
+        }
+    }
+
+    fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
+        match &mut self.0 {
+            Some(engine) => engine.panicked(payload),
+            None => Err(payload),
         }
     }
 }
@@ -73,7 +81,7 @@ impl<R: Machine> Setup<'_, R> {
     }
 }
 
-fn spawn<R: Hosts<M>, M: Machine<Context = R::Context>>(
+pub(crate) fn spawn<R: Hosts<M>, M: Machine<Context = R::Context>>(
     nest: &Rc<Nest<R>>,
     seed: M::Seed,
 ) -> Result<Notifier<M::Message>, Full<M::Seed>> {
@@ -94,8 +102,9 @@ pub(crate) fn nest<R: Machine>(
 ) -> (Rc<Nest<R>>, crate::control::ControlReceiver<R>) {
     let (control, orders) = lane(config.control_orders_max);
     let nest = Nest {
-        table: RefCell::new(Table::new(config.machines_max)),
+        ids: RefCell::new(Ids::new(config.machines_max)),
         births: RefCell::new(VecDeque::new()),
+        has_births: Cell::new(false),
         works: RefCell::new(Works::new(config.jobs_max)),
         inbox: Inbox::new(config.inbox_messages_max, wake),
         control,
@@ -144,7 +153,7 @@ impl<R: Machine> Loop<R> {
             let _ = waker.wake();
         });
         let (nest, orders) = nest(&config, wake);
-        let mut engine = Engine::new(Box::new(driver), &mut config, nest.clone(), orders);
+        let mut engine = Engine::new(AnyDriver::Uv(driver), &mut config, nest.clone(), orders);
         set_up(&mut engine, setup)?;
         uv.sink_mut().0 = Some(engine);
         Ok(Self { uv, nest })

@@ -11,19 +11,20 @@ use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
 use crate::notifier::{Notifier, Post, part_of};
 use crate::sync::Arc;
-use crate::table::{State, Table};
+use crate::table::Ids;
 use crate::work::{Finish, Works};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 use uv_sys_wrap::WorkId;
 
 /// The loop as machines of type `M` see it.
 pub(crate) trait Host<M: Machine> {
     /// Promises a slot, or `None` if the table is full or the loop takes no new machines.
     fn reserve(&self) -> Option<MachineId>;
-    /// Puts the seed into the promised slot; `create` runs after the current handler.
+    /// Puts the seed of a promised id in line; `create` runs after the current handler. Every promise is kept.
     fn plant(&self, id: MachineId, seed: M::Seed);
     /// The way in for messages of this type. May allocate.
     fn post(&self) -> std::sync::Arc<dyn Post<M::Message>>;
@@ -33,13 +34,17 @@ pub(crate) trait Host<M: Machine> {
     fn work_started(&self, number: u32, work: WorkId);
     /// Forgets a job that was refused.
     fn forget_work(&self, number: u32);
+    /// Asks the loop to shut down.
+    fn shutdown(&self, grace: Duration);
 }
 
 /// What a loop of root machine `R` shares with its spawners.
 pub(crate) struct Nest<R: Machine> {
-    pub table: RefCell<Table<R>>,
-    /// Machines whose `create` has not run yet, oldest first.
-    pub births: RefCell<VecDeque<MachineId>>,
+    pub ids: RefCell<Ids>,
+    /// Seeds whose `create` has not run yet, oldest first.
+    pub births: RefCell<VecDeque<(MachineId, R::Seed)>>,
+    /// Whether there are any: looked at after every event.
+    pub has_births: Cell<bool>,
     pub works: RefCell<Works<R::Message>>,
     pub inbox: Arc<Inbox<R::Message>>,
     pub control: ControlSender<R>,
@@ -48,16 +53,26 @@ pub(crate) struct Nest<R: Machine> {
 }
 
 impl<R: Machine> Nest<R> {
-    /// Ends an id: moves its generation on, tells the senders, and hands out what was in the slot.
-    pub fn release(&self, id: MachineId) -> Option<State<R>> {
-        let (generation, old) = self.table.borrow_mut().release(id)?;
+    /// Ends an id: moves its generation on and tells the senders. False if it was stale.
+    pub fn release(&self, id: MachineId) -> bool {
+        let Some(generation) = self.ids.borrow_mut().release(id) else {
+            return false;
+        };
         self.inbox.generations.publish(id.index(), generation);
-        Some(old)
+        true
     }
 
     /// Machines, seeds and promised places.
     pub fn live(&self) -> usize {
-        self.table.borrow().live()
+        self.ids.borrow().live()
+    }
+
+    /// The oldest seed.
+    pub fn next_birth(&self) -> Option<(MachineId, R::Seed)> {
+        let mut births = self.births.borrow_mut();
+        let oldest = births.pop_front();
+        self.has_births.set(!births.is_empty());
+        oldest
     }
 }
 
@@ -66,17 +81,14 @@ impl<R: Machine> Host<R> for Nest<R> {
         if self.sealed.get() {
             return None;
         }
-        let id = self.table.borrow_mut().reserve()?;
+        let id = self.ids.borrow_mut().reserve()?;
         self.inbox.generations.publish(id.index(), id.generation());
         Some(id)
     }
 
     fn plant(&self, id: MachineId, seed: R::Seed) {
-        // The refused seed, if any, is dropped after the borrow.
-        let refused = self.table.borrow_mut().plant(id, seed);
-        if refused.is_ok() {
-            self.births.borrow_mut().push_back(id);
-        }
+        self.births.borrow_mut().push_back((id, seed));
+        self.has_births.set(true);
     }
 
     fn post(&self) -> std::sync::Arc<dyn Post<R::Message>> {
@@ -94,6 +106,10 @@ impl<R: Machine> Host<R> for Nest<R> {
     fn forget_work(&self, number: u32) {
         let forgotten = self.works.borrow_mut().remove(number);
         drop(forgotten);
+    }
+
+    fn shutdown(&self, grace: Duration) {
+        self.inbox.shutdown(grace);
     }
 }
 
@@ -149,6 +165,10 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartHost<'_, W, 
     fn forget_work(&self, number: u32) {
         self.whole.forget_work(number);
     }
+
+    fn shutdown(&self, grace: Duration) {
+        self.whole.shutdown(grace);
+    }
 }
 
 /// The same for longer than a handler: what a spawner of a part holds.
@@ -186,6 +206,10 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartNest<W, M> {
 
     fn forget_work(&self, number: u32) {
         self.whole.forget_work(number);
+    }
+
+    fn shutdown(&self, grace: Duration) {
+        self.whole.shutdown(grace);
     }
 }
 

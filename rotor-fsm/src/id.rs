@@ -15,6 +15,9 @@ pub struct MachineId {
 const INTERNAL: u32 = u32::MAX;
 
 impl MachineId {
+    /// No machine.
+    pub(crate) const NONE: MachineId = MachineId::new(INTERNAL, u32::MAX);
+
     /// The first machine of a new loop.
     pub(crate) const FIRST: MachineId = MachineId::new(0, 1);
 

@@ -28,6 +28,8 @@ pub enum Io<'a> {
     /// The connection could not be made, or reading or writing failed; [`IoError::op`] says which. After a failed write
     /// reading goes on, after the others nothing follows.
     Failed(IoError),
+    /// The machine asked to go on with this stream in a later turn: [`Scope::again`](crate::Scope::again).
+    Again,
     /// The signal of this number arrived.
     Signal(i32),
 }

@@ -76,6 +76,7 @@ mod notifier;
 mod output;
 mod response;
 mod scope;
+pub mod sim;
 mod sync;
 mod table;
 mod thread;

@@ -103,11 +103,7 @@ impl<M: Machine> Scope<'_, M> {
 
     /// Shuts the loop down when this handler has returned, as [`LoopHandle::shutdown`](crate::LoopHandle::shutdown).
     pub fn shutdown(&mut self, grace: Duration) {
-        self.effects.shutdown = Some(
-            self.effects
-                .shutdown
-                .map_or(grace, |other| other.min(grace)),
-        );
+        self.host.shutdown(grace);
     }
 
     /// Runs `job` on libuv's thread pool, then `then` on this thread with its result; what `then` returns arrives as
@@ -121,21 +117,11 @@ impl<M: Machine> Scope<'_, M> {
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(T) -> M::Message + 'static,
     ) -> Result<(), IoError> {
-        let (job, finish) = split(job, then);
-        let finish: Finish<M::Message> = finish;
-        let Some(number) = self.host.expect_work(self.id, finish) else {
-            return Err(IoError::new(Op::Work, crate::error::IoErrorKind::Limit));
-        };
-        match self.effects.driver.work(job) {
-            Ok(work) => {
-                self.host.work_started(number, work);
-                Ok(())
-            }
-            Err(error) => {
-                self.host.forget_work(number);
-                Err(error)
-            }
+        Own {
+            host: self.host,
+            id: self.id,
         }
+        .work_on(self.effects, job, then)
     }
 
     fn own(&self) -> Own<'_, M> {
@@ -257,6 +243,31 @@ impl<M: Machine> Scope<'_, M> {
         self.effects.queued(socket.id())
     }
 
+    /// Owes this machine an [`Io::Again`](crate::Io::Again) on the stream, next turn: the way to stop after a fair
+    /// share of work without sleeping on the rest. Ask once at a time.
+    pub fn again(&mut self, socket: &Socket) {
+        self.effects.again(socket.id());
+    }
+
+    /// Gives up a stream that another machine shall [`open`](Self::open): it goes into that one's seed. Output that
+    /// waits goes on leaving, and reading stops meanwhile.
+    ///
+    /// # Errors
+    /// `Closed` if the stream is gone.
+    pub fn hand_over(&mut self, socket: Socket) -> Result<Incoming, IoError> {
+        self.effects.hand_over(socket)
+    }
+
+    /// Takes no connections from a listener for now; they wait in the kernel's queue.
+    pub fn pause_listener(&mut self, listener: &Listener) {
+        self.effects.pause_listener(listener.id());
+    }
+
+    /// Takes connections again.
+    pub fn resume_listener(&mut self, listener: &Listener) {
+        self.effects.resume_listener(listener.id());
+    }
+
     /// Stops reading: the peer is slowed down by TCP's own flow control. An end or a reset is not noticed meanwhile.
     pub fn pause(&mut self, socket: &Socket) {
         // A stream that is gone reads nothing anyway.
@@ -366,13 +377,19 @@ impl Output<'_> {
         self.effects.outputs.push(self.id, bytes)
     }
 
+    /// The same with a limit lower than the loop's on the bytes that may wait, these included.
+    ///
+    /// # Errors
+    /// As [`Scope::write`].
+    #[inline]
+    pub fn write_within(&mut self, bytes: &[u8], bytes_max: usize) -> Result<(), IoError> {
+        self.effects.outputs.push_within(self.id, bytes, bytes_max)
+    }
+
     /// As [`Scope::queued`], but a `Flushed` follows only where it would anyway.
     #[inline]
     pub fn peek_queued(&mut self) -> usize {
-        self.effects
-            .outputs
-            .record(self.id)
-            .map_or(0, |record| record.queued())
+        self.effects.outputs.queued(self.id)
     }
 
     /// As [`Scope::queued`].
@@ -383,6 +400,27 @@ impl Output<'_> {
     /// As [`Scope::now`].
     pub fn now(&mut self) -> Time {
         self.effects.now()
+    }
+
+    /// As [`Scope::random`].
+    pub fn random(&mut self) -> u64 {
+        self.effects.driver.random()
+    }
+
+    /// As [`Scope::peer_addr`].
+    ///
+    /// # Errors
+    /// As [`Scope::peer_addr`].
+    pub fn peer_addr(&self) -> Result<Addr, IoError> {
+        self.effects.driver.peer_addr(self.id)
+    }
+
+    /// As [`Scope::local_addr`].
+    ///
+    /// # Errors
+    /// As [`Scope::local_addr`].
+    pub fn local_addr(&self) -> Result<Addr, IoError> {
+        self.effects.driver.local_addr(self.id)
     }
 }
 
@@ -398,9 +436,50 @@ impl<M: Machine> Own<'_, M> {
         self.id
     }
 
+    /// As [`Scope::shutdown`].
+    pub fn shutdown(&self, grace: Duration) {
+        self.host.shutdown(grace);
+    }
+
     /// As [`Scope::notifier`].
     pub fn notifier(&self) -> Notifier<M::Message> {
         Notifier::new(self.id, self.host.post())
+    }
+
+    /// As [`Scope::work`]; `out` is the other piece of the same [`Parts`].
+    ///
+    /// # Errors
+    /// As [`Scope::work`].
+    pub fn work<T: Send + 'static>(
+        &self,
+        out: &mut Output<'_>,
+        job: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T) -> M::Message + 'static,
+    ) -> Result<(), IoError> {
+        self.work_on(out.effects, job, then)
+    }
+
+    fn work_on<T: Send + 'static>(
+        &self,
+        effects: &mut Effects,
+        job: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T) -> M::Message + 'static,
+    ) -> Result<(), IoError> {
+        let (job, finish) = split(job, then);
+        let finish: Finish<M::Message> = finish;
+        let Some(number) = self.host.expect_work(self.id, finish) else {
+            return Err(IoError::new(Op::Work, crate::error::IoErrorKind::Limit));
+        };
+        match effects.driver.work(job) {
+            Ok(work) => {
+                self.host.work_started(number, work);
+                Ok(())
+            }
+            Err(error) => {
+                self.host.forget_work(number);
+                Err(error)
+            }
+        }
     }
 
     /// As [`Scope::spawn`].

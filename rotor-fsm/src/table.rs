@@ -1,56 +1,48 @@
-//! The machine table: slots with generations, each vacant, holding a seed, holding a machine, or lent to a handler.
+//! The machine table: which ids are taken (`Ids`), and the machines themselves (`Slots`).
 //!
-//! Rule R2: a slot's generation moves on when its machine ends, before the slot can be reused, and a slot whose
-//! generation would wrap is retired for good. The table only moves values in and out; it runs no user code, so it
-//! can be borrowed briefly from inside a handler (a spawn) while the running machine is out of its slot.
+//! They are two so that a spawn from inside a handler touches only the ids, which the loop shares with its spawners,
+//! while the machines are the engine's alone and cost no run-time borrow check per event.
+//!
+//! Rule R2: an id's generation moves on when its machine ends, before the index can be reused, and an index whose
+//! generation would wrap is retired for good.
 
-use crate::{Machine, MachineId};
+use crate::MachineId;
 
-pub(crate) struct Table<R: Machine> {
-    slots: Vec<Slot<R>>,
+/// Which ids are taken, and by which generation.
+pub(crate) struct Ids {
+    entries: Vec<Entry>,
     free: Vec<u32>,
     live: usize,
     machines_max: usize,
 }
 
-struct Slot<R: Machine> {
+#[derive(Clone, Copy)]
+struct Entry {
     generation: u32,
-    state: State<R>,
+    is_taken: bool,
 }
 
-pub(crate) enum State<R: Machine> {
-    Vacant,
-    /// Promised; the seed follows at once.
-    Reserved,
-    /// Waits for `create`.
-    Seed(R::Seed),
-    /// Waits for an event.
-    Idle(R),
-    /// A handler has it.
-    Running,
-}
-
-impl<R: Machine> Table<R> {
+impl Ids {
     pub fn new(machines_max: usize) -> Self {
         Self {
-            slots: Vec::new(),
+            entries: Vec::new(),
             free: Vec::new(),
             live: 0,
             machines_max,
         }
     }
 
-    /// Machines, seeds and reserved places.
+    /// Ids taken: machines, and seeds that wait to become one.
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// Slots ever made: indices are below this.
+    /// Indices ever used are below this.
     pub fn len(&self) -> u32 {
-        self.slots.len() as u32
+        self.entries.len() as u32
     }
 
-    /// Takes a slot, or answers `None` at the limit. The last slot to become vacant is the first to be reused.
+    /// Takes an id, or answers `None` at the limit. The index that became free last is the first to be reused.
     pub fn reserve(&mut self) -> Option<MachineId> {
         if self.live >= self.machines_max {
             return None;
@@ -58,169 +50,164 @@ impl<R: Machine> Table<R> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let index = u32::try_from(self.slots.len())
+                let index = u32::try_from(self.entries.len())
                     .ok()
                     .filter(|&index| index < u32::MAX)?;
-                self.slots.push(Slot {
+                self.entries.push(Entry {
                     generation: 1,
-                    state: State::Vacant,
+                    is_taken: false,
                 });
                 index
             }
         };
-        let slot = &mut self.slots[index as usize];
-        slot.state = State::Reserved;
+        let entry = &mut self.entries[index as usize];
+        entry.is_taken = true;
         self.live += 1;
-        Some(MachineId::new(index, slot.generation))
+        Some(MachineId::new(index, entry.generation))
     }
 
-    /// Puts the seed into a reserved slot; gives it back if the slot is no longer reserved under this id.
-    pub fn plant(&mut self, id: MachineId, seed: R::Seed) -> Result<(), R::Seed> {
-        match self.slot(id) {
-            Some(slot) if matches!(slot.state, State::Reserved) => {
-                slot.state = State::Seed(seed);
-                Ok(())
-            }
-            _ => Err(seed),
+    /// Gives an id back and answers the index's next generation; `None` if the id is stale.
+    pub fn release(&mut self, id: MachineId) -> Option<u32> {
+        if !self.is_live(id) {
+            return None;
         }
+        let entry = &mut self.entries[id.index() as usize];
+        entry.is_taken = false;
+        entry.generation += 1;
+        self.live -= 1;
+        if entry.generation != u32::MAX {
+            self.free.push(id.index());
+        }
+        Some(entry.generation)
     }
 
-    /// Lends what is in the slot (a seed or a machine) to a handler. `None` if the id is stale, or nothing is there.
-    #[inline]
-    pub fn take(&mut self, id: MachineId) -> Option<State<R>> {
-        let slot = self.slot(id)?;
-        match slot.state {
-            State::Seed(_) | State::Idle(_) => {
-                Some(std::mem::replace(&mut slot.state, State::Running))
-            }
+    /// True while the id is taken.
+    pub fn is_live(&self, id: MachineId) -> bool {
+        self.id_at(id.index()) == Some(id)
+    }
+
+    /// The id that has this index now, if one has.
+    pub fn id_at(&self, index: u32) -> Option<MachineId> {
+        let entry = self.entries.get(index as usize)?;
+        entry
+            .is_taken
+            .then(|| MachineId::new(index, entry.generation))
+    }
+}
+
+/// The machines. A machine that a handler has is out of its slot.
+pub(crate) struct Slots<R> {
+    slots: Vec<Slot<R>>,
+}
+
+struct Slot<R> {
+    generation: u32,
+    machine: Option<R>,
+}
+
+impl<R> Slots<R> {
+    pub fn new() -> Self {
+        Self { slots: Vec::new() }
+    }
+
+    /// Prepares the slot for a new machine. What an earlier one left there (nothing, after an end) is returned.
+    pub fn open(&mut self, id: MachineId) -> Option<R> {
+        let index = id.index() as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || Slot {
+                generation: 0,
+                machine: None,
+            });
+        }
+        let slot = &mut self.slots[index];
+        slot.generation = id.generation();
+        slot.machine.take()
+    }
+
+    /// Lends the machine to a handler. `None` if the id is stale, or the machine is lent or not created yet.
+    #[inline(always)]
+    pub fn take(&mut self, id: MachineId) -> Option<R> {
+        match self.slots.get_mut(id.index() as usize) {
+            Some(slot) if slot.generation == id.generation() => slot.machine.take(),
             _ => None,
         }
     }
 
-    /// Puts a lent machine back. Gives it back to the caller if its slot is gone, to be dropped outside.
-    #[inline]
-    pub fn put(&mut self, id: MachineId, machine: R) -> Result<(), R> {
-        match self.slot(id) {
-            Some(slot) => {
-                slot.state = State::Idle(machine);
-                Ok(())
-            }
-            None => Err(machine),
+    /// Puts a lent machine back.
+    #[inline(always)]
+    pub fn put(&mut self, id: MachineId, machine: R) {
+        if let Some(slot) = self.slots.get_mut(id.index() as usize) {
+            slot.machine = Some(machine);
         }
-    }
-
-    /// Ends the id: the slot is vacant under its next generation. Answers that generation and what was in the slot,
-    /// to be dropped by the caller, outside any borrow.
-    pub fn release(&mut self, id: MachineId) -> Option<(u32, State<R>)> {
-        let slot = self.slot(id)?;
-        let old = std::mem::replace(&mut slot.state, State::Vacant);
-        slot.generation += 1;
-        let generation = slot.generation;
-        self.live -= 1;
-        if generation != u32::MAX {
-            self.free.push(id.index());
-        }
-        Some((generation, old))
-    }
-
-    /// The id of what is in the slot now, if it is a machine, a seed or promised.
-    pub fn id_at(&self, index: u32) -> Option<MachineId> {
-        let slot = self.slots.get(index as usize)?;
-        match slot.state {
-            State::Vacant => None,
-            _ => Some(MachineId::new(index, slot.generation)),
-        }
-    }
-
-    #[inline]
-    fn slot(&mut self, id: MachineId) -> Option<&mut Slot<R>> {
-        self.slots.get_mut(id.index() as usize).filter(|slot| {
-            slot.generation == id.generation() && !matches!(slot.state, State::Vacant)
-        })
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::{Never, Response, Result, Scope};
     use proptest::prelude::*;
     use std::collections::HashMap;
 
-    struct Nothing;
-
-    impl Machine for Nothing {
-        type Context = ();
-        type Message = Never;
-        type Seed = u32;
-        fn create(_: u32, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-            Ok(Response::of(Nothing))
-        }
-    }
-
     #[test]
-    fn r2_a_slot_whose_generation_would_wrap_is_retired() {
-        let mut table = Table::<Nothing>::new(10);
-        let first = table.reserve().unwrap();
-        table.slots[0].generation = u32::MAX - 1;
+    fn r2_an_index_whose_generation_would_wrap_is_retired() {
+        let mut ids = Ids::new(10);
+        let first = ids.reserve().unwrap();
+        ids.entries[0].generation = u32::MAX - 1;
         let last = MachineId::new(first.index(), u32::MAX - 1);
-        table.release(last).unwrap();
-        assert_ne!(table.reserve().unwrap().index(), first.index());
+        assert_eq!(ids.release(last), Some(u32::MAX));
+        assert_ne!(ids.reserve().unwrap().index(), first.index());
     }
 
     #[test]
-    fn r11_the_table_has_a_limit() {
-        let mut table = Table::<Nothing>::new(2);
-        let a = table.reserve().unwrap();
-        table.reserve().unwrap();
-        assert!(table.reserve().is_none());
-        table.release(a).unwrap();
-        assert!(table.reserve().is_some());
+    fn r11_ids_have_a_limit() {
+        let mut ids = Ids::new(2);
+        let a = ids.reserve().unwrap();
+        ids.reserve().unwrap();
+        assert!(ids.reserve().is_none());
+        ids.release(a).unwrap();
+        assert!(ids.reserve().is_some());
     }
 
     proptest! {
         /// Random spawns, creations, events and ends against a map from ids to what is there.
         #[test]
         fn r2_ids_are_never_confused(steps in proptest::collection::vec((0u8..5, 0usize..64), 0..400)) {
-            let mut table = Table::<Nothing>::new(40);
+            let (mut ids, mut slots) = (Ids::new(40), Slots::<MachineId>::new());
             let mut model: HashMap<MachineId, bool> = HashMap::new();
             let mut known: Vec<MachineId> = Vec::new();
             for (what, which) in steps {
                 let id = known.get(which % known.len().max(1)).copied();
                 match (what, id) {
-                    (0, _) => match table.reserve() {
+                    (0, _) => match ids.reserve() {
                         Some(id) => {
                             prop_assert!(model.len() < 40 && !known.contains(&id));
-                            prop_assert!(table.plant(id, id.index()).is_ok());
                             model.insert(id, false);
                             known.push(id);
                         }
                         None => prop_assert_eq!(model.len(), 40),
                     },
-                    (1 | 2, Some(id)) => match table.take(id) {
-                        Some(State::Seed(seed)) => {
-                            prop_assert_eq!(seed, id.index());
-                            prop_assert_eq!(model.insert(id, true), Some(false));
-                            prop_assert!(table.put(id, Nothing).is_ok());
+                    (1, Some(id)) if model.get(&id) == Some(&false) => {
+                        prop_assert!(slots.open(id).is_none());
+                        slots.put(id, id);
+                        model.insert(id, true);
+                    }
+                    (1 | 2, Some(id)) => match slots.take(id) {
+                        Some(machine) => {
+                            prop_assert_eq!((machine, model.get(&id)), (id, Some(&true)));
+                            prop_assert!(slots.take(id).is_none(), "lent twice");
+                            slots.put(id, machine);
                         }
-                        Some(State::Idle(machine)) => {
-                            prop_assert_eq!(model.get(&id), Some(&true));
-                            prop_assert!(table.take(id).is_none(), "lent twice");
-                            prop_assert!(table.put(id, machine).is_ok());
-                        }
-                        Some(_) => prop_assert!(false, "neither seed nor machine"),
-                        None => prop_assert!(!model.contains_key(&id)),
+                        None => prop_assert_ne!(model.get(&id), Some(&true)),
                     },
                     (3, Some(id)) => {
-                        prop_assert_eq!(table.release(id).is_some(), model.remove(&id).is_some());
+                        let machine = slots.take(id);
+                        prop_assert_eq!(machine.is_some(), model.get(&id) == Some(&true));
+                        prop_assert_eq!(ids.release(id).is_some(), model.remove(&id).is_some());
                     }
-                    (_, Some(id)) => {
-                        prop_assert!(table.plant(id, 0).is_err(), "planted twice");
-                        prop_assert_eq!(table.id_at(id.index()) == Some(id), model.contains_key(&id));
-                    }
+                    (_, Some(id)) => prop_assert_eq!(ids.is_live(id), model.contains_key(&id)),
                     _ => {}
                 }
-                prop_assert_eq!(table.live(), model.len());
+                prop_assert_eq!(ids.live(), model.len());
             }
         }
     }

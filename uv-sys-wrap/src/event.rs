@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::pool::ReadBuf;
-use crate::work::WorkId;
+use crate::work::{Payload, WorkId};
 use crate::write::WriteBufs;
 
 /// The caller's own name for whoever owns a handle; handed back with each of its events.
@@ -49,6 +49,12 @@ impl HandleId {
 pub trait Sink {
     /// One event of one handle.
     fn event(&mut self, token: Token, handle: HandleId, event: Event<'_>);
+
+    /// A panic got out of [`event`](Sink::event). `Ok` means that it was dealt with and the loop goes on; `Err`, the
+    /// default, gives it back: delivery stops, and `run` resumes it (U6).
+    fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
+        Err(payload)
+    }
 }
 
 /// What happened to a handle.

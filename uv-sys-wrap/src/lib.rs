@@ -90,5 +90,5 @@ pub use tty::Tty;
 pub use uv::{Stats, Uv};
 pub use uv_loop::{Loop, LoopConfig, RunMode};
 pub use wake::{Closed, Wake, Waker};
-pub use work::WorkId;
+pub use work::{Payload, WorkId};
 pub use write::{WriteBuf, WriteBufs, WriteBufsIter, WriteError};

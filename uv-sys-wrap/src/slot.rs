@@ -50,6 +50,8 @@ pub(crate) mod flag {
     pub(crate) const PAUSED: u16 = 1 << 8;
     /// An acceptor that stopped polling by itself until `accept` is called.
     pub(crate) const WAITING: u16 = 1 << 9;
+    /// A stream whose libuv part lies elsewhere, and which libuv may write in its own way: a terminal.
+    pub(crate) const APART: u16 = 1 << 11;
     /// `accept` was called since the last `Incoming`.
     pub(crate) const ASKED: u16 = 1 << 10;
 }

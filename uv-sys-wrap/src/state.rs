@@ -6,6 +6,9 @@
 //! core is not freed before all of these are given up (`Loop` waits for that, a guest's core holds
 //! itself until then).
 
+mod sink;
+mod teardown;
+
 use crate::arena::Arena;
 use crate::error::{Error, Kind, Op, Result, check};
 use crate::event::HandleId;
@@ -13,15 +16,13 @@ use crate::handle::{CloseList, Handle};
 use crate::pool::Pool;
 use crate::request::Request;
 use crate::slot::{HandleKind, Slot, UvPlace, flag};
-use crate::trampoline::{Callbacks, on_closed, on_turn, on_turn_closed};
+use crate::trampoline::{Callbacks, on_closed};
 use crate::uv_loop::LoopConfig;
-use crate::work::Job;
+use crate::work::{Job, Payload};
 use libuv_sys2 as sys;
-use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::rc::Rc;
 
@@ -36,8 +37,6 @@ pub(crate) mod gate {
     /// The sink is still being made.
     pub(crate) const NO_SINK: u8 = 1 << 3;
 }
-
-type Payload = Box<dyn Any + Send>;
 
 /// See the module's documentation.
 pub(crate) struct Core {
@@ -132,22 +131,6 @@ impl Core {
         }))
     }
 
-    /// Starts the unreferenced prepare handle that applies the close list before each sleep.
-    fn start_turn(&self) {
-        let turn: *mut sys::uv_prepare_t = self.turn.get().cast();
-        // SAFETY: the loop is initialised and the handle's memory pinned in this core until
-        // `on_turn_closed`. Neither call can fail for a fresh handle.
-        unsafe {
-            sys::uv_prepare_init(self.raw.get(), turn);
-            (*turn).data = std::ptr::from_ref(self).cast_mut().cast();
-            sys::uv_prepare_start(turn, Some(on_turn));
-            sys::uv_unref(turn.cast());
-        }
-        self.turn_open.set(true);
-    }
-
-    // --- the loop ---
-
     /// The loop, unless it is closing or closed.
     #[inline]
     pub(crate) fn raw(&self, op: Op) -> Result<*mut sys::uv_loop_t> {
@@ -165,127 +148,6 @@ impl Core {
         }
         self.last_now.get()
     }
-
-    /// Runs the loop until nothing of ours is left on it. `Err`: thread-pool work outlasted the grace.
-    pub(crate) fn run_dry(&self, grace: std::time::Duration) -> Result<()> {
-        let raw = self.raw.get();
-        let start = std::time::Instant::now();
-        loop {
-            // SAFETY: the loop is initialised, and no callback is running: the owner of the loop, who
-            // alone calls this, is never inside of one.
-            unsafe { sys::uv_run(raw, sys::uv_run_mode_UV_RUN_NOWAIT) };
-            if self.is_dry() {
-                break;
-            }
-            let left = grace.saturating_sub(start.elapsed());
-            if left.is_zero() && self.jobs.taken() > 0 {
-                return Err(Error::new(Op::Close, Kind::Busy));
-            }
-            // SAFETY: as above; `poll` gets one valid entry.
-            unsafe {
-                let mut waits = libc::pollfd {
-                    fd: sys::uv_backend_fd(raw),
-                    events: libc::POLLIN,
-                    revents: 0,
-                };
-                let wait_ms = left.as_millis().clamp(1, 20) as c_int;
-                libc::poll(&mut waits, 1, wait_ms);
-            }
-        }
-        // SAFETY: as above.
-        check(Op::Close, unsafe { sys::uv_loop_close(raw) })?;
-        self.raw.set(std::ptr::null_mut());
-        Ok(())
-    }
-
-    // --- the sink ---
-
-    pub(crate) fn sink(&self) -> *mut () {
-        self.sink.get()
-    }
-
-    /// Puts the sink in; from here on events pass.
-    pub(crate) fn place_sink(&self, sink: *mut (), drop_sink: unsafe fn(*mut ())) {
-        self.sink.set(sink);
-        self.drop_sink.set(Some(drop_sink));
-        self.gate.set(self.gate.get() & !gate::NO_SINK);
-    }
-
-    /// Takes the sink out, if it is there.
-    pub(crate) fn take_sink(&self) -> Option<*mut ()> {
-        let sink = self.sink.replace(std::ptr::null_mut());
-        self.gate.set(self.gate.get() | gate::NO_SINK);
-        (!sink.is_null()).then_some(sink)
-    }
-
-    /// Drops the sink, unless it is being called right now (then `deliver` does it).
-    #[cold]
-    pub(crate) fn drop_sink(&self) {
-        if self.gate.get() & gate::IN_EVENT != 0 {
-            return;
-        }
-        if let (Some(sink), Some(drop_sink)) = (self.take_sink(), self.drop_sink.get()) {
-            // SAFETY: the pointer came with this very function, and was taken out: it is dropped once.
-            self.guard(|| unsafe { drop_sink(sink) });
-        }
-    }
-
-    /// Whether an event of this slot may reach the sink.
-    #[inline]
-    pub(crate) fn admits(&self, slot: &Slot) -> bool {
-        if !self.closes.is_empty() {
-            self.apply_closes();
-        }
-        if self.gate.get() == 0 && !slot.has(flag::CLOSING) {
-            return true;
-        }
-        bump(&self.counts.discarded);
-        false
-    }
-
-    /// Whether an event without a slot may.
-    pub(crate) fn admits_any(&self) -> bool {
-        if !self.closes.is_empty() {
-            self.apply_closes();
-        }
-        if self.gate.get() != 0 {
-            bump(&self.counts.discarded);
-        }
-        self.gate.get() == 0
-    }
-
-    /// Runs foreign code (a drop) on the way back to C.
-    pub(crate) fn guard(&self, run: impl FnOnce()) {
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-            self.keep_panic(payload);
-        }
-    }
-
-    /// Keeps the first panic and stops delivery; an owned loop also stops running.
-    #[cold]
-    pub(crate) fn keep_panic(&self, payload: Payload) {
-        self.gate.set(self.gate.get() | gate::PANICKED);
-        match self.panic.take() {
-            Some(first) => {
-                self.panic.set(Some(first));
-                // The drop of a payload is foreign code as well: do not try it here.
-                std::mem::forget(payload);
-            }
-            None => self.panic.set(Some(payload)),
-        }
-        if self.owned.is_some() && !self.raw.get().is_null() {
-            // SAFETY: the loop is initialised: this runs within one of its callbacks.
-            unsafe { sys::uv_stop(self.raw.get()) };
-        }
-    }
-
-    /// Takes the panic and lets events pass again.
-    pub(crate) fn take_panic(&self) -> Option<Payload> {
-        self.gate.set(self.gate.get() & !gate::PANICKED);
-        self.panic.take()
-    }
-
-    // --- handles ---
 
     pub(crate) fn closes(&self) -> &Rc<CloseList> {
         &self.closes
@@ -405,51 +267,6 @@ impl Core {
         self.let_go();
     }
 
-    // --- teardown ---
-
-    /// No more events, no more handles: closes all there are and cancels what can be cancelled.
-    pub(crate) fn tear(&self) {
-        self.now_ms();
-        self.gate.set(self.gate.get() | gate::TORN);
-        self.closes.shut();
-        for slot in self.slots.iter().filter(|slot| slot.has(flag::LIVE)) {
-            self.close_slot(slot);
-        }
-        if self.turn_open.get() {
-            // SAFETY: the turn handle is open and closed only here, once: `tear` runs once per core.
-            unsafe { sys::uv_close(self.turn.get().cast(), Some(on_turn_closed)) };
-        }
-        for job in self.jobs.iter() {
-            job.cancel();
-        }
-    }
-
-    /// Holds the core until libuv needs nothing of it any more.
-    pub(crate) fn hold(self: &Rc<Self>) {
-        self.held.set(Some(self.clone()));
-    }
-
-    pub(crate) fn turn_closed(&self) {
-        self.turn_open.set(false);
-        self.let_go();
-    }
-
-    /// Ends [`hold`](Core::hold) once nothing is left. The core may be gone after this.
-    pub(crate) fn let_go(&self) {
-        if self.gate.get() & gate::TORN != 0 && self.is_dry() {
-            drop(self.held.take());
-        }
-    }
-
-    fn is_dry(&self) -> bool {
-        !self.turn_open.get()
-            && self.slots.taken() == self.retired.get() as usize
-            && self.requests.taken() == 0
-            && self.jobs.taken() == 0
-    }
-
-    // --- counts ---
-
     pub(crate) fn count_wake(&self) {
         bump(&self.counts.wakes);
     }
@@ -458,19 +275,5 @@ impl Core {
         let closing = self.closing.get() as usize;
         let live = self.slots.taken() - closing - self.retired.get() as usize;
         (live, closing, self.slots.made())
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        if let Some(payload) = self.panic.take() {
-            // Nobody took it. Its drop is foreign code, and this may be a callback of libuv's.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
-        }
-        if let Some(memory) = self.owned {
-            // SAFETY: leaked from this very type of box by `own`; the loop was closed (or never
-            // initialised), else somebody would still hold this core.
-            drop(unsafe { Box::from_raw(memory.cast::<MaybeUninit<sys::uv_loop_t>>().as_ptr()) });
-        }
     }
 }

@@ -249,21 +249,37 @@ impl<'a> StreamRef<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_now(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
-        let slot = self.writable(Op::Write)?;
-        let stream = slot.stream();
-        // SAFETY: the stream is live.
-        let queued = unsafe { (*stream).write_queue_size != 0 || !(*stream).connect_req.is_null() };
-        if queued || bufs.is_empty() {
-            return Ok(0);
+        const DIRECT: u16 = flag::SHUT | flag::CONNECTED | flag::APART;
+        match self.core.live(self.id, Op::Write) {
+            // Only streams are ever connected.
+            Ok(slot) if slot.flags.get() & DIRECT == flag::CONNECTED => {
+                let stream: *mut sys::uv_stream_t = slot.place().cast();
+                // SAFETY: the stream is live.
+                if unsafe { (*stream).write_queue_size } != 0 {
+                    return Ok(0);
+                }
+                // SAFETY: the stream is live and its queue empty, so its descriptor is open and nothing else
+                // writes to it. The field is libuv's own, and libuv's version is pinned.
+                write_once(unsafe { (*stream).io_watcher.fd }, bufs)
+            }
+            _ => self.write_with_care(bufs),
         }
-        // SAFETY: the stream is live and its queue empty, so its descriptor is open and nothing else writes
-        // to it. The field is libuv's own, and libuv's version is pinned.
-        let fd = unsafe { (*stream).io_watcher.fd };
-        write_once(fd, bufs)
     }
 
+    /// Writes to what is no socket of ours, or says why not.
+    #[cold]
+    #[inline(never)]
+    fn write_with_care(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        let slot = self.writable(Op::Write)?;
+        if !slot.has(flag::CONNECTED) || bufs.is_empty() {
+            return Ok(0);
+        }
+        write_by_libuv(slot.stream(), bufs)
+    }
+
+    #[expect(clippy::result_large_err, reason = "boxing the buffers would allocate")]
     fn enqueue(&self, bufs: WriteBufs) -> Result<(), WriteError> {
         let slot = match self.writable(Op::Write) {
             Ok(slot) if bufs.len_bytes() > 0 => slot,
@@ -384,22 +400,39 @@ fn queue(
 /// What `uv_try_write` does on an empty queue: one system call, repeated if a signal interrupts it. Made here
 /// because libuv's way to the same call costs 90 instructions more, a quarter of what it spends on echoing a
 /// message.
-#[inline]
+#[inline(always)]
 fn write_once(fd: RawFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    let written = write_call(fd, bufs);
+    if written >= 0 {
+        Ok(written as usize)
+    } else {
+        write_failed(fd, bufs)
+    }
+}
+
+#[inline(always)]
+fn write_call(fd: RawFd, bufs: &[IoSlice<'_>]) -> isize {
+    match bufs {
+        // SAFETY: the pointer and length are those of a live slice.
+        [buf] => unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) },
+        // SAFETY: on Unix `IoSlice` has the layout of `iovec` (std promises it); the count is bounded.
+        _ => unsafe { libc::writev(fd, bufs.as_ptr().cast(), bufs.len().min(IOV_MAX) as c_int) },
+    }
+}
+
+/// A full socket is no failure, and an interrupted call is made again.
+#[cold]
+#[inline(never)]
+fn write_failed(fd: RawFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
     loop {
-        let written = match bufs {
-            // SAFETY: the pointer and length are those of a live slice.
-            [buf] => unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) },
-            // SAFETY: on Unix `IoSlice` has the layout of `iovec` (std promises it); the count is bounded.
-            _ => unsafe { libc::writev(fd, bufs.as_ptr().cast(), bufs.len().min(IOV_MAX) as c_int) },
-        };
+        match std::io::Error::last_os_error().raw_os_error() {
+            Some(libc::EINTR) => {}
+            Some(libc::EAGAIN | libc::ENOBUFS) => return Ok(0),
+            code => return Err(Error::from_code(Op::Write, -code.unwrap_or(libc::EIO))),
+        }
+        let written = write_call(fd, bufs);
         if written >= 0 {
             return Ok(written as usize);
-        }
-        match write_failure() {
-            libc::EINTR => {}
-            libc::EAGAIN | libc::ENOBUFS => return Ok(0),
-            code => return Err(Error::from_code(Op::Write, -code)),
         }
     }
 }
@@ -407,7 +440,17 @@ fn write_once(fd: RawFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
 /// Buffers a single `writev` takes on every Unix.
 const IOV_MAX: usize = 1024;
 
+/// The way to a stream that libuv may reach by another way than its descriptor: a terminal, where it can be a thread.
 #[cold]
-fn write_failure() -> c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+#[inline(never)]
+fn write_by_libuv(stream: *mut sys::uv_stream_t, bufs: &[IoSlice<'_>]) -> Result<usize> {
+    let count = bufs.len().min(IOV_MAX) as u32;
+    // SAFETY: the caller's stream is live; on Unix `IoSlice` and `uv_buf_t` both have the layout of `iovec`
+    // (std and libuv promise it), and libuv does not keep the pointers.
+    let code = unsafe { sys::uv_try_write(stream, bufs.as_ptr().cast(), count) };
+    match code {
+        sys::uv_errno_t_UV_EAGAIN => Ok(0),
+        code if code < 0 => Err(Error::from_code(Op::Write, code)),
+        code => Ok(code as usize),
+    }
 }

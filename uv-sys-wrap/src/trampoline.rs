@@ -8,7 +8,7 @@ use crate::event::{Event, HandleId, Sink, Token};
 use crate::request::Request;
 use crate::slot::{HandleKind, Slot, flag};
 use crate::state::{Core, gate};
-use crate::work::Job;
+use crate::work::{Job, Payload};
 use libuv_sys2 as sys;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -67,18 +67,53 @@ unsafe fn slot_of<'a>(data: *mut c_void) -> &'a Slot {
 /// # Safety
 /// The core's callbacks were made for `S`, and [`Core::admits`] has just said yes: so the sink is there,
 /// is an `S`, and nobody else is using it.
-#[inline]
+#[inline(always)]
 unsafe fn deliver<S: Sink>(core: &Core, token: Token, id: HandleId, event: Event<'_>) {
+    // SAFETY: as the caller promised.
+    unsafe { call_sink::<S>(core, |sink| sink.event(token, id, event)) };
+}
+
+/// The same for any call of the sink. Each caller's closure is a type of its own, so that the kind of event is known
+/// where it is compiled.
+///
+/// # Safety
+/// As for [`deliver`].
+#[inline(always)]
+unsafe fn call_sink<S: Sink>(core: &Core, call: impl FnOnce(&mut S)) {
     let sink = core.sink().cast::<S>();
     core.gate.set(gate::IN_EVENT);
     // SAFETY: as the caller promised; IN_EVENT keeps a second `&mut` from being made.
-    let outcome = catch_unwind(AssertUnwindSafe(|| unsafe {
-        (*sink).event(token, id, event)
-    }));
-    core.gate.set(core.gate.get() & !gate::IN_EVENT);
+    let outcome = catch_unwind(AssertUnwindSafe(|| call(unsafe { &mut *sink })));
     if let Err(payload) = outcome {
+        // SAFETY: as the caller promised; the first call has ended.
+        unsafe { judge::<S>(core, payload) };
+    }
+    // Only this bit was set when the event began; most often it still is the only one.
+    let gate = core.gate.replace(core.gate.get() & !gate::IN_EVENT);
+    if gate != gate::IN_EVENT || !core.closes().is_empty() {
+        aftermath(core);
+    }
+}
+
+/// Lets the sink judge its panic.
+///
+/// # Safety
+/// As for [`deliver`], during it.
+#[cold]
+#[inline(never)]
+unsafe fn judge<S: Sink>(core: &Core, payload: Payload) {
+    let sink = core.sink().cast::<S>();
+    // SAFETY: as the caller promised.
+    let judged = catch_unwind(AssertUnwindSafe(|| unsafe { (*sink).panicked(payload) }));
+    if let Ok(Err(payload)) | Err(payload) = judged {
         core.keep_panic(payload);
     }
+}
+
+/// Closes what was dropped; drops the sink if its loop ended meanwhile.
+#[cold]
+#[inline(never)]
+fn aftermath(core: &Core) {
     if !core.closes().is_empty() {
         core.apply_closes();
     }
@@ -122,30 +157,40 @@ unsafe extern "C" fn on_read<S: Sink>(
     // SAFETY: libuv passes a live stream of ours.
     let slot = unsafe { slot_of((*stream).data) };
     let core = slot.core();
-    // Zero is EAGAIN, not an event (U8).
-    if nread == 0 || !core.admits(slot) {
-        return;
+    if nread <= 0 {
+        // SAFETY: registered by a loop whose sink is an `S`.
+        return unsafe { read_ended::<S>(slot, nread as c_int) };
     }
-    let event = if nread > 0 {
-        // SAFETY: libuv has just written this many bytes where the alloc callback told it to, which for
-        // a positive count always ran directly before.
-        Event::Read(unsafe { core.pool.filled(nread as usize) })
-    } else {
-        read_end(slot, nread as c_int)
-    };
-    // SAFETY: registered by a loop whose sink is an `S`; admitted above.
-    unsafe { deliver::<S>(core, Token(slot.token.get()), slot.id.get(), event) };
+    if core.admits(slot) {
+        // SAFETY: libuv has just written this many bytes where the alloc callback told it to, which for a
+        // positive count always ran directly before.
+        let bytes = unsafe { core.pool.filled(nread as usize) };
+        let (token, id) = (Token(slot.token.get()), slot.id.get());
+        // SAFETY: registered by a loop whose sink is an `S`; admitted above.
+        unsafe { call_sink::<S>(core, |sink| sink.event(token, id, Event::Read(bytes))) };
+    }
 }
 
+/// The end of a stream, an error, or nothing: zero is EAGAIN, not an event (U8).
+///
+/// # Safety
+/// The core's callbacks were made for `S`.
 #[cold]
-fn read_end(slot: &Slot, code: c_int) -> Event<'static> {
+#[inline(never)]
+unsafe fn read_ended<S: Sink>(slot: &Slot, code: c_int) {
+    if code == 0 || !slot.core().admits(slot) {
+        return;
+    }
     // SAFETY: the stream is live (admitted); libuv has mostly stopped reading itself, but not for
     // every code, and a second stop does nothing.
     unsafe { sys::uv_read_stop(slot.stream()) };
-    match code {
+    let event = match code {
         sys::uv_errno_t_UV_EOF => Event::Eof,
         _ => Event::Failed(Error::from_code(Op::Read, code)),
-    }
+    };
+    let (token, id) = (Token(slot.token.get()), slot.id.get());
+    // SAFETY: as the caller promised, and `admits` said yes.
+    unsafe { deliver::<S>(slot.core(), token, id, event) };
 }
 
 unsafe extern "C" fn on_write<S: Sink>(request: *mut sys::uv_write_t, status: c_int) {

@@ -69,7 +69,7 @@ pub(crate) fn open(core: &Core, fd: RawFd, token: Token) -> Result<Handle> {
             code
         }
     })?;
-    slot.set(flag::CONNECTED);
+    slot.set(flag::CONNECTED | flag::APART);
     Ok(core.owner(slot))
 }
 

@@ -197,3 +197,70 @@ pub(crate) fn ignore_sigpipe() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::event::{Event, HandleId, Token};
+    use crate::slot::HandleKind;
+
+    struct Nobody;
+    impl Sink for Nobody {
+        fn event(&mut self, _: Token, _: HandleId, _: Event<'_>) {}
+    }
+
+    #[test]
+    fn u01_a_failed_init_is_no_handle_and_nothing_to_close() {
+        let uv_loop = Loop::new(LoopConfig::default(), |_| Nobody).unwrap();
+        let core = uv_loop.core();
+        for _ in 0..100 {
+            let failed = core.open(HandleKind::Timer, 1, |_, _| sys::uv_errno_t_UV_EMFILE);
+            assert_eq!(failed.err().map(|error| error.kind()), Some(Kind::FdLimit));
+        }
+        assert_eq!(core.handle_counts(), (0, 0, 64));
+        assert!(uv_loop.close().is_ok());
+    }
+
+    #[test]
+    fn u03_memory_that_running_work_needs_is_never_freed() {
+        if std::env::var_os("ROTOR_VALGRIND").is_some() {
+            // A leak on purpose.
+            return;
+        }
+        let (started, starts) = std::sync::mpsc::channel();
+        let (release, waits) = std::sync::mpsc::channel::<()>();
+        let config = LoopConfig {
+            close_grace: Duration::ZERO,
+            ..LoopConfig::default()
+        };
+        let uv_loop = Loop::new(config, |_| Nobody).unwrap();
+        let job = move || {
+            started.send(()).unwrap();
+            let _ = waits.recv_timeout(Duration::from_secs(60));
+        };
+        uv_loop.uv().work(Token(1), Box::new(job)).unwrap();
+        starts.recv_timeout(Duration::from_secs(60)).unwrap();
+        let memory = Rc::downgrade(&uv_loop.uv.0);
+        drop(uv_loop);
+        assert!(memory.upgrade().is_some());
+        release.send(()).unwrap();
+    }
+
+    #[test]
+    fn u01_a_slot_at_its_last_generation_is_never_used_again() {
+        let mut uv_loop = Loop::new(LoopConfig::default(), |_| Nobody).unwrap();
+        let uv = uv_loop.uv().clone();
+        let last = crate::Timer::new(&uv, Token(1)).unwrap();
+        let slot = uv_loop.core().live(last.id(), Op::Lookup).unwrap();
+        let id = HandleId::new(last.id().index(), u32::MAX - 1);
+        slot.id.set(id);
+        drop(last);
+        uv.close(id);
+        uv_loop.run(RunMode::Default).unwrap();
+        let next = crate::Timer::new(&uv, Token(2)).unwrap();
+        assert_ne!(next.id().index(), id.index());
+        assert_eq!(uv.stats().handles_live, 1);
+        assert!(uv_loop.close().is_ok());
+    }
+}

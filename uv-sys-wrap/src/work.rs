@@ -40,7 +40,8 @@ impl WorkId {
     }
 }
 
-type Payload = Box<dyn Any + Send>;
+/// What a panic carries.
+pub type Payload = Box<dyn Any + Send>;
 
 impl Uv {
     /// Queues a job for a pool thread; `Event::Worked` follows, with this token. Kind `Limit` when

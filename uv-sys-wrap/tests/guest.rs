@@ -45,7 +45,11 @@ impl Host {
     }
 }
 
-struct Act<F>(F, Rc<()>);
+/// A script, and a witness of its life.
+struct Act<F>(
+    F,
+    #[expect(dead_code, reason = "lives and dies with the script")] Rc<()>,
+);
 
 impl<F: FnMut(Token, Event<'_>)> Sink for Act<F> {
     fn event(&mut self, token: Token, _: HandleId, event: Event<'_>) {
@@ -60,7 +64,9 @@ fn guest<F: FnMut(Token, Event<'_>)>(host: &Host, act: F) -> (Guest<Act<F>>, std
     // SAFETY: every test runs the loop until the guest is gone, on this thread, and never inside of an
     // event but where it says so.
     let guest = unsafe {
-        Guest::attach(host.0, LoopConfig::default(), |_| Ok::<_, Error>(Act(act, life)))
+        Guest::attach(host.0, LoopConfig::default(), |_| {
+            Ok::<_, Error>(Act(act, life))
+        })
     };
     (guest.unwrap(), witness)
 }
@@ -91,7 +97,8 @@ fn u13_the_hosts_data_stays_as_it_is() {
 fn a_guest_leaves_only_its_own_handles_behind_closed() {
     let host = Host::new();
     // A handle of the host's own, which is none of our business.
-    let theirs: *mut sys::uv_timer_t = Box::into_raw(Box::new(MaybeUninit::<sys::uv_timer_t>::uninit())).cast();
+    let theirs: *mut sys::uv_timer_t =
+        Box::into_raw(Box::new(MaybeUninit::<sys::uv_timer_t>::uninit())).cast();
     // SAFETY: pinned memory, closed below.
     unsafe { sys::uv_timer_init(host.0, theirs) };
     let (guest, _) = guest(&host, |_, _| ());
@@ -99,7 +106,11 @@ fn a_guest_leaves_only_its_own_handles_behind_closed() {
     let tcp = Tcp::new(&uv, Token(1)).unwrap();
     tcp.connect("127.0.0.1:9".parse().unwrap()).unwrap();
     tcp.write(vec![1; 1000].into()).unwrap();
-    uv.work(Token(2), Box::new(|| std::thread::sleep(std::time::Duration::from_millis(20)))).unwrap();
+    uv.work(
+        Token(2),
+        Box::new(|| std::thread::sleep(std::time::Duration::from_millis(20))),
+    )
+    .unwrap();
     drop(guest);
     assert_eq!(Timer::new(&uv, Token(3)).unwrap_err().kind(), Kind::Closed);
     host.until("the end", || {
@@ -137,7 +148,11 @@ fn a_guest_may_end_inside_its_own_event() {
 fn u05_events_of_a_nested_run_never_reach_the_sink_twice() {
     let host = Host::new();
     let raw = host.0;
-    let (depth, deepest, events) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let (depth, deepest, events) = (
+        Rc::new(Cell::new(0)),
+        Rc::new(Cell::new(0)),
+        Rc::new(Cell::new(0)),
+    );
     let (now, most, count) = (depth.clone(), deepest.clone(), events.clone());
     let (mut guest, _) = guest(&host, move |_, _| {
         now.set(now.get() + 1);
@@ -193,6 +208,13 @@ fn handles_dropped_by_the_host_are_silent_at_once() {
     // Due, and its `uv_close` not yet called, when the host's loop runs it.
     host.turns(3);
     assert_eq!(events.get(), 0);
+    // Without any event of ours either, a dropped handle is closed in the host's next turn.
+    let other = Timer::new(guest.uv(), Token(2)).unwrap();
+    other.start(1 << 40, 0).unwrap();
+    drop(other);
+    host.turns(2);
+    let stats = guest.uv().stats();
+    assert_eq!((stats.handles_live, stats.handles_closing), (0, 0));
     drop(guest);
     host.turns(2);
     host.end();

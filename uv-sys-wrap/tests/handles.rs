@@ -18,7 +18,9 @@ fn one_of_each(uv: &Uv) -> Vec<Handle> {
         Prepare::new(uv, Token(0)).unwrap().into_handle(),
         Check::new(uv, Token(0)).unwrap().into_handle(),
         Idle::new(uv, Token(0)).unwrap().into_handle(),
-        Acceptor::tcp(uv, any(), &ListenOptions::default(), Token(0)).unwrap().into_handle(),
+        Acceptor::tcp(uv, any(), &ListenOptions::default(), Token(0))
+            .unwrap()
+            .into_handle(),
     ]
 }
 
@@ -30,7 +32,11 @@ fn u01_memory_is_reused_only_after_the_close_callback() {
     world.uv.close(id);
     assert_eq!(world.uv.stats().handles_closing, 1);
     let second = Timer::new(&world.uv, Token(2)).unwrap();
-    assert_ne!(second.id().index(), id.index(), "libuv may still use the first one's memory");
+    assert_ne!(
+        second.id().index(),
+        id.index(),
+        "libuv may still use the first one's memory"
+    );
     world.turns(2);
     assert_eq!(world.uv.stats().handles_closing, 0);
     let third = Timer::new(&world.uv, Token(3)).unwrap();
@@ -114,7 +120,11 @@ fn u02_opening_into_a_closed_handle_leaks_no_descriptor() {
         let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let theirs = bounded(listener.accept().unwrap().0);
         assert_eq!(tcp.open(ours.into()).unwrap_err().kind(), Kind::Closed);
-        assert_eq!(drain(theirs).join().unwrap().unwrap(), [0; 0], "our end is closed");
+        assert_eq!(
+            drain(theirs).join().unwrap().unwrap(),
+            [0; 0],
+            "our end is closed"
+        );
     }
     world.end();
 }
@@ -124,7 +134,8 @@ fn u02_what_libuv_would_abort_on_is_refused() {
     let mut world = World::silent();
     let uv = world.uv.clone();
     let invalid = |result: Result<()>| assert_eq!(result.unwrap_err().kind(), Kind::Invalid);
-    let unconnected = |result: Result<()>| assert_eq!(result.unwrap_err().kind(), Kind::NotConnected);
+    let unconnected =
+        |result: Result<()>| assert_eq!(result.unwrap_err().kind(), Kind::NotConnected);
     // Reading and shutting down without a socket.
     let tcp = Tcp::new(&uv, Token(1)).unwrap();
     unconnected(tcp.read_start());
@@ -140,7 +151,11 @@ fn u02_what_libuv_would_abort_on_is_refused() {
     assert_eq!(tcp.accept(Token(1)).unwrap_err().kind(), Kind::WouldBlock);
     // Descriptors that epoll refuses, and sockets of another family.
     let file = std::fs::File::open("/proc/self/exe").unwrap();
-    invalid(Tcp::new(&uv, Token(1)).unwrap().open(file.try_clone().unwrap().into()));
+    invalid(
+        Tcp::new(&uv, Token(1))
+            .unwrap()
+            .open(file.try_clone().unwrap().into()),
+    );
     invalid(Pipe::new(&uv, Token(1)).unwrap().open(file.into()));
     let unix = std::os::unix::net::UnixStream::pair().unwrap();
     let tcp = Tcp::new(&uv, Token(1)).unwrap();
@@ -156,7 +171,10 @@ fn u02_what_libuv_would_abort_on_is_refused() {
     // Operations of another type, and ids of nobody.
     let wrong = uv.stream(signal.id()).read_start().unwrap_err();
     assert_eq!(wrong.kind(), Kind::WrongKind);
-    assert_eq!(uv.acceptor(tcp.id()).pause().unwrap_err().kind(), Kind::WrongKind);
+    assert_eq!(
+        uv.acceptor(tcp.id()).pause().unwrap_err().kind(),
+        Kind::WrongKind
+    );
     for id in [HandleId::NONE, HandleId::new(0, 77), HandleId::new(9999, 0)] {
         assert_eq!(uv.stream(id).read_start().unwrap_err().kind(), Kind::Closed);
         uv.close(id);
@@ -185,11 +203,19 @@ fn u03_dropping_the_loop_closes_all_and_handles_outlive_it() {
     }
     let closed = |kind: Kind| assert_eq!(kind, Kind::Closed);
     closed(tcp.read_start().unwrap_err().kind());
-    closed(tcp.try_write(&[std::io::IoSlice::new(b"x")]).unwrap_err().kind());
+    closed(
+        tcp.try_write(&[std::io::IoSlice::new(b"x")])
+            .unwrap_err()
+            .kind(),
+    );
     closed(Timer::new(&uv, Token(1)).unwrap_err().kind());
     closed(wake.waker().unwrap_err().kind());
     closed(uv.work(Token(1), Box::new(|| ())).unwrap_err().kind());
-    closed(Acceptor::tcp(&uv, any(), &ListenOptions::default(), Token(1)).unwrap_err().kind());
+    closed(
+        Acceptor::tcp(&uv, any(), &ListenOptions::default(), Token(1))
+            .unwrap_err()
+            .kind(),
+    );
     uv.stop();
     uv.update_time();
     let _ = (uv.now_ms(), uv.hrtime(), uv.token(tcp.id()));
@@ -252,7 +278,11 @@ fn u05_the_loop_cannot_be_run_from_its_own_event() {
     let timer = Timer::new(&world.uv, Token(1)).unwrap();
     timer.start(0, 0).unwrap();
     shared.replace(Some(world));
-    shared.borrow_mut().as_mut().unwrap().until_logged("1 Timer", 1);
+    shared
+        .borrow_mut()
+        .as_mut()
+        .unwrap()
+        .until_logged("1 Timer", 1);
     assert!(tried.get());
     // Another loop may run inside, though.
     let mut outer = World::new(|_, _, _, _| {
@@ -279,7 +309,8 @@ fn u06_a_panic_of_the_sink_resumes_from_run_and_discards_the_rest() {
             timer
         })
         .collect();
-    let run = |world: &mut World| catch_unwind(AssertUnwindSafe(|| world.uv_loop.run(RunMode::Default)));
+    let run =
+        |world: &mut World| catch_unwind(AssertUnwindSafe(|| world.uv_loop.run(RunMode::Default)));
     let payload = run(&mut world).unwrap_err();
     let text = payload.downcast_ref::<String>().unwrap();
     assert!(text.contains("as planned"), "{text}");
@@ -347,7 +378,10 @@ fn handles_dropped_outside_of_events_close_before_the_loop_sleeps() {
 
 #[test]
 fn the_limit_of_handles_is_an_error_and_frees_up_again() {
-    let config = LoopConfig { handles_max: 5, ..LoopConfig::default() };
+    let config = LoopConfig {
+        handles_max: 5,
+        ..LoopConfig::default()
+    };
     let mut world = World::with(config, |_, _, _, _| ());
     for _ in 0..3 {
         let all: Vec<Handle> = std::iter::from_fn(|| match Idle::new(&world.uv, Token(1)) {
@@ -380,7 +414,10 @@ fn tokens_change_and_stale_ids_name_nobody() {
     assert_eq!(next.id().index(), stale.index());
     world.uv.close(stale);
     assert!(world.uv.is_live(next.id()));
-    assert_eq!(world.uv.set_token(stale, Token(4)).unwrap_err().kind(), Kind::Closed);
+    assert_eq!(
+        world.uv.set_token(stale, Token(4)).unwrap_err().kind(),
+        Kind::Closed
+    );
     drop(next);
     world.end();
 }

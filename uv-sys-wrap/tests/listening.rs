@@ -49,7 +49,10 @@ fn u14_an_address_in_use_is_a_bind_error() {
     assert_eq!((error.op(), error.kind()), (Op::Bind, Kind::AddrInUse));
     let elsewhere = "203.0.113.1:0".parse().unwrap();
     let error = listen(&world.uv, elsewhere).unwrap_err();
-    assert_eq!((error.op(), error.kind()), (Op::Bind, Kind::AddrNotAvailable));
+    assert_eq!(
+        (error.op(), error.kind()),
+        (Op::Bind, Kind::AddrNotAvailable)
+    );
     drop((first, second));
     world.end();
 }
@@ -57,23 +60,38 @@ fn u14_an_address_in_use_is_a_bind_error() {
 #[test]
 fn reuse_port_shares_and_ipv6_works() {
     let mut world = World::silent();
-    let shared = BindOptions { reuse_port: true, ipv6_only: false };
+    let shared = BindOptions {
+        reuse_port: true,
+        ipv6_only: false,
+    };
     let first = Tcp::new(&world.uv, Token(1)).unwrap();
     first.bind(any(), shared).unwrap();
     first.listen(1).unwrap();
     let second = Tcp::new(&world.uv, Token(2)).unwrap();
     second.bind(first.local_addr().unwrap(), shared).unwrap();
     second.listen(1).unwrap();
-    let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+    let options = ListenOptions {
+        reuse_port: true,
+        ..ListenOptions::default()
+    };
     let third = Acceptor::tcp(&world.uv, first.local_addr().unwrap(), &options, Token(3)).unwrap();
     drop((first, second, third));
-    let v4_only_v6 = BindOptions { ipv6_only: true, ..BindOptions::default() };
+    let v4_only_v6 = BindOptions {
+        ipv6_only: true,
+        ..BindOptions::default()
+    };
     let tcp = Tcp::new(&world.uv, Token(1)).unwrap();
-    assert_eq!(tcp.bind(any(), v4_only_v6).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(
+        tcp.bind(any(), v4_only_v6).unwrap_err().kind(),
+        Kind::Invalid
+    );
     // Not every machine has IPv6.
     if TcpListener::bind("[::1]:0").is_ok() {
         let v6 = "[::1]:0".parse().unwrap();
-        let options = ListenOptions { ipv6_only: true, ..ListenOptions::default() };
+        let options = ListenOptions {
+            ipv6_only: true,
+            ..ListenOptions::default()
+        };
         let acceptor = Acceptor::tcp(&world.uv, v6, &options, Token(4)).unwrap();
         let addr = acceptor.local_addr().unwrap();
         assert!(addr.is_ipv6() && addr.port() != 0);
@@ -98,10 +116,18 @@ fn u17_not_accepting_is_the_backpressure() {
     let clients: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(addr).unwrap()).collect();
     world.until_logged("1 Incoming", 1);
     world.turns(5);
-    assert_eq!(world.logged(), ["1 Incoming"], "only the first is announced");
+    assert_eq!(
+        world.logged(),
+        ["1 Incoming"],
+        "only the first is announced"
+    );
     for token in 10..13 {
         let accepted = listener.accept(Token(token)).unwrap();
-        assert!(clients.iter().any(|client| client.local_addr().unwrap() == accepted.peer_addr().unwrap()));
+        assert!(
+            clients
+                .iter()
+                .any(|client| client.local_addr().unwrap() == accepted.peer_addr().unwrap())
+        );
         if token < 12 {
             world.until_logged("1 Incoming", 1);
             world.logged();
@@ -109,7 +135,10 @@ fn u17_not_accepting_is_the_backpressure() {
     }
     world.turns(3);
     assert_eq!(world.logged(), [""; 0]);
-    assert_eq!(listener.accept(Token(13)).unwrap_err().kind(), Kind::WouldBlock);
+    assert_eq!(
+        listener.accept(Token(13)).unwrap_err().kind(),
+        Kind::WouldBlock
+    );
     // A connection that waits inside libuv is closed with the listener.
     let waiting = bounded(TcpStream::connect(addr).unwrap());
     world.until_logged("1 Incoming", 1);
@@ -189,7 +218,10 @@ fn u21_an_acceptor_that_nobody_asks_does_not_spin() {
     let mut world = World::silent();
     let acceptor = Acceptor::tcp(&world.uv, any(), &ListenOptions::default(), Token(1)).unwrap();
     let addr = acceptor.local_addr().unwrap();
-    let _clients = [TcpStream::connect(addr).unwrap(), TcpStream::connect(addr).unwrap()];
+    let _clients = [
+        TcpStream::connect(addr).unwrap(),
+        TcpStream::connect(addr).unwrap(),
+    ];
     world.until_logged("1 Incoming", 1);
     world.turns(10);
     assert_eq!(world.logged(), ["1 Incoming"]);
@@ -217,7 +249,10 @@ fn u21_an_acceptor_that_nobody_asks_does_not_spin() {
 #[test]
 fn u21_at_the_limit_of_handles_connections_wait() {
     // The acceptor, the world's timer, and one connection.
-    let config = LoopConfig { handles_max: 3, ..LoopConfig::default() };
+    let config = LoopConfig {
+        handles_max: 3,
+        ..LoopConfig::default()
+    };
     let mut world = World::with(config, |_, _, _, _| ());
     let acceptor = Acceptor::tcp(&world.uv, any(), &ListenOptions::default(), Token(1)).unwrap();
     let addr = acceptor.local_addr().unwrap();
@@ -259,7 +294,10 @@ fn u21_a_stale_socket_file_is_replaced_a_live_one_is_in_use() {
     world.uv.stream(handle.id()).read_start().unwrap();
     client.write_all(b"unix").unwrap();
     world.until_logged("3 Read(4)", 1);
-    assert_eq!(world.uv.stream(handle.id()).peer_addr().unwrap_err().kind(), Kind::WrongKind);
+    assert_eq!(
+        world.uv.stream(handle.id()).peer_addr().unwrap_err().kind(),
+        Kind::WrongKind
+    );
     assert_eq!(acceptor.local_addr().unwrap_err().kind(), Kind::Invalid);
     drop(acceptor);
     world.turns(2);

@@ -20,19 +20,28 @@ fn u16_writing_to_a_closed_peer_is_an_error_not_a_death() {
         }
         world.turns(1);
     };
-    assert!(matches!(error.kind(), Kind::BrokenPipe | Kind::Reset), "{error}");
+    assert!(
+        matches!(error.kind(), Kind::BrokenPipe | Kind::Reset),
+        "{error}"
+    );
     let (reads, writes) = std::io::pipe().unwrap();
     let pipe = Pipe::new(&world.uv, Token(2)).unwrap();
     pipe.open(writes.into()).unwrap();
     drop(reads);
-    assert_eq!(pipe.try_write(&[IoSlice::new(b"x")]).unwrap_err().kind(), Kind::BrokenPipe);
+    assert_eq!(
+        pipe.try_write(&[IoSlice::new(b"x")]).unwrap_err().kind(),
+        Kind::BrokenPipe
+    );
     drop((tcp, pipe));
     world.end();
     // A handler that the host installed stays.
     extern "C" fn theirs(_: i32) {}
     // SAFETY: installs a handler that does nothing, and asks for it again.
     unsafe {
-        libc::signal(libc::SIGPIPE, theirs as extern "C" fn(i32) as libc::sighandler_t);
+        libc::signal(
+            libc::SIGPIPE,
+            theirs as extern "C" fn(i32) as libc::sighandler_t,
+        );
         World::silent().end();
         let now = libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         assert_eq!(now, theirs as extern "C" fn(i32) as libc::sighandler_t);

@@ -34,8 +34,13 @@ fn u07_an_exhausted_pool_neither_stalls_nor_spins() {
     config.pool.overflow_bytes_max = 16 << 10;
     let total = sized(2 << 20);
     let chunks: Rc<RefCell<Vec<Chunk>>> = Rc::default();
-    let (refused, seen, empty) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let (kept, refusals, bytes, empties) = (chunks.clone(), refused.clone(), seen.clone(), empty.clone());
+    let (refused, seen, empty) = (
+        Rc::new(Cell::new(0)),
+        Rc::new(Cell::new(0)),
+        Rc::new(Cell::new(0)),
+    );
+    let (kept, refusals, bytes, empties) =
+        (chunks.clone(), refused.clone(), seen.clone(), empty.clone());
     let mut world = World::with(config, move |_, _, _, event| match event {
         Event::Read(buf) => {
             bytes.set(bytes.get() + buf.len());
@@ -55,7 +60,10 @@ fn u07_an_exhausted_pool_neither_stalls_nor_spins() {
     let peer = feed(peer, pattern(total));
     let count = seen.clone();
     world.until("all bytes", move || count.get() == total);
-    assert!(refused.get() > 0 && !chunks.borrow().is_empty(), "the pool was exhausted");
+    assert!(
+        refused.get() > 0 && !chunks.borrow().is_empty(),
+        "the pool was exhausted"
+    );
     assert_eq!(empty.get(), 0);
     peer.join().unwrap();
     world.end();
@@ -119,19 +127,31 @@ fn u09_output_keeps_its_order_whichever_way_it_was_written() {
         size = (size * 7 + 3) % 60_000 + 1;
         let end = (sent + size).min(total);
         let (left, right) = bytes[sent..end].split_at((end - sent) / 2);
-        let wrote = tcp.try_write(&[IoSlice::new(left), IoSlice::new(right)]).unwrap();
+        let wrote = tcp
+            .try_write(&[IoSlice::new(left), IoSlice::new(right)])
+            .unwrap();
         direct += wrote;
         refused += usize::from(wrote == 0);
         if sent + wrote < end {
             let mut bufs = WriteBufs::new();
             // Five parts: one more than libuv keeps inline. Empty ones are skipped.
             let rest = &bytes[sent + wrote..end];
-            for part in [&rest[..0], &rest[..rest.len() / 3], &rest[rest.len() / 3..], &[], &[]] {
+            for part in [
+                &rest[..0],
+                &rest[..rest.len() / 3],
+                &rest[rest.len() / 3..],
+                &[],
+                &[],
+            ] {
                 bufs.push(part.to_vec());
             }
             tcp.write(bufs).unwrap();
             assert!(tcp.write_queue_bytes().unwrap() > 0);
-            assert_eq!(tcp.try_write(&[IoSlice::new(b"!")]).unwrap(), 0, "never past the queue");
+            assert_eq!(
+                tcp.try_write(&[IoSlice::new(b"!")]).unwrap(),
+                0,
+                "never past the queue"
+            );
         }
         sent = end;
     }
@@ -139,6 +159,30 @@ fn u09_output_keeps_its_order_whichever_way_it_was_written() {
     tcp.shutdown().unwrap();
     world.until_logged("1 ShutDown", 1);
     assert!(peer.join().unwrap().unwrap() == bytes);
+    drop(tcp);
+    world.end();
+}
+
+#[test]
+fn u09_nothing_overtakes_the_queue_even_if_the_socket_has_room() {
+    let mut world = World::silent();
+    let (tcp, mut peer) = pair(&world, Token(1));
+    let mut bytes = pattern(16 << 20);
+    tcp.write(bytes.clone().into()).unwrap();
+    let queued = tcp.write_queue_bytes().unwrap();
+    assert!(queued > 0);
+    // The peer takes all that has been sent: now there is room, but our queue comes first.
+    let mut got = vec![0; bytes.len() - queued];
+    peer.read_exact(&mut got).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    assert_eq!(tcp.try_write(&[IoSlice::new(b"overtakes")]).unwrap(), 0);
+    tcp.write(b"last".to_vec().into()).unwrap();
+    tcp.shutdown().unwrap();
+    let peer = drain(peer);
+    world.until_logged("1 ShutDown", 1);
+    got.extend(peer.join().unwrap().unwrap());
+    bytes.extend(b"last");
+    assert!(got == bytes);
     drop(tcp);
     world.end();
 }
@@ -153,10 +197,19 @@ fn u09_a_refused_write_gives_the_buffers_back_and_calls_nobody() {
     world.until_logged("1 Failed(Reset)", 1);
     let refused = tcp.write(vec![1, 2, 3].into()).unwrap_err();
     assert_eq!(refused.error.kind(), Kind::BrokenPipe);
-    assert_eq!(refused.bufs.into_iter().next().unwrap().as_slice(), [1, 2, 3]);
+    assert_eq!(
+        refused.bufs.into_iter().next().unwrap().as_slice(),
+        [1, 2, 3]
+    );
     // Empty writes and a full request table are refused as well.
-    assert_eq!(tcp.write(WriteBufs::new()).unwrap_err().error.kind(), Kind::Invalid);
-    assert_eq!(tcp.write(vec![].into()).unwrap_err().error.kind(), Kind::Invalid);
+    assert_eq!(
+        tcp.write(WriteBufs::new()).unwrap_err().error.kind(),
+        Kind::Invalid
+    );
+    assert_eq!(
+        tcp.write(vec![].into()).unwrap_err().error.kind(),
+        Kind::Invalid
+    );
     assert_eq!(world.uv.stats().requests_live, 0);
     world.turns(3);
     assert_eq!(world.logged(), ["1 Failed(Reset)"]);
@@ -166,13 +219,19 @@ fn u09_a_refused_write_gives_the_buffers_back_and_calls_nobody() {
 
 #[test]
 fn u09_the_limit_of_requests_is_an_error() {
-    let config = LoopConfig { requests_max: 2, ..LoopConfig::default() };
+    let config = LoopConfig {
+        requests_max: 2,
+        ..LoopConfig::default()
+    };
     let mut world = World::with(config, |_, _, _, _| ());
     let (tcp, peer) = pair(&world, Token(1));
     tcp.write(vec![1; 16 << 20].into()).unwrap();
     tcp.write(vec![2; 10].into()).unwrap();
     let refused = tcp.write(vec![3; 10].into()).unwrap_err();
-    assert_eq!((refused.error.kind(), refused.bufs.len_bytes()), (Kind::Limit, 10));
+    assert_eq!(
+        (refused.error.kind(), refused.bufs.len_bytes()),
+        (Kind::Limit, 10)
+    );
     assert_eq!(tcp.shutdown().unwrap_err().kind(), Kind::Limit);
     let peer = drain(peer);
     world.until_logged("1 Written(10)", 1);
@@ -190,15 +249,24 @@ fn u10_shutdown_waits_for_the_queue_and_refuses_later_writes() {
     let bytes = pattern(4 << 20);
     tcp.write(bytes.clone().into()).unwrap();
     tcp.shutdown().unwrap();
-    assert_eq!(tcp.write(vec![1].into()).unwrap_err().error.kind(), Kind::ShutDown);
-    assert_eq!(tcp.try_write(&[IoSlice::new(b"x")]).unwrap_err().kind(), Kind::ShutDown);
+    assert_eq!(
+        tcp.write(vec![1].into()).unwrap_err().error.kind(),
+        Kind::ShutDown
+    );
+    assert_eq!(
+        tcp.try_write(&[IoSlice::new(b"x")]).unwrap_err().kind(),
+        Kind::ShutDown
+    );
     assert_eq!(tcp.shutdown().unwrap_err().kind(), Kind::ShutDown);
     let peer = drain(peer);
     world.until_logged("1 ShutDown", 1);
     let written = format!("1 Written({})", bytes.len());
     assert_eq!(world.logged(), [written.as_str(), "1 ShutDown"]);
     assert!(peer.join().unwrap().unwrap() == bytes);
-    assert_eq!(tcp.write(vec![1].into()).unwrap_err().error.kind(), Kind::ShutDown);
+    assert_eq!(
+        tcp.write(vec![1].into()).unwrap_err().error.kind(),
+        Kind::ShutDown
+    );
     drop(tcp);
     world.end();
 }
@@ -238,7 +306,10 @@ fn written_events_come_in_the_order_of_the_writes() {
     }
     let peer = drain(peer);
     world.until_logged("1 Written(4)", 1);
-    assert_eq!(world.logged(), sizes.map(|size| format!("1 Written({size})")));
+    assert_eq!(
+        world.logged(),
+        sizes.map(|size| format!("1 Written({size})"))
+    );
     drop(tcp);
     assert_eq!(peer_len(&mut world, peer), sizes.iter().sum::<usize>());
     world.end();
@@ -262,7 +333,8 @@ fn closing_with_queued_writes_frees_them_without_an_event() {
     }
     let (tcp, _peer) = pair(&world, Token(1));
     for _ in 0..200 {
-        tcp.write(bytes::Bytes::from_owner(Counted(counted.clone())).into()).unwrap();
+        tcp.write(bytes::Bytes::from_owner(Counted(counted.clone())).into())
+            .unwrap();
     }
     tcp.shutdown().unwrap();
     assert!(std::sync::Arc::strong_count(&counted) > 100);
@@ -281,7 +353,10 @@ fn a_handle_may_be_dropped_in_any_of_its_own_events() {
     let doomed = handles.clone();
     let mut world = World::new(move |uv, _, id, _| {
         doomed.borrow_mut().retain(|handle| handle.id() != id);
-        assert!(uv.is_live(id), "noted to be closed, and closed when this event ends");
+        assert!(
+            uv.is_live(id),
+            "noted to be closed, and closed when this event ends"
+        );
     });
     // In Read (with more to read), Written (with more queued), ShutDown, Eof, and Connected.
     let (reads, mut peer) = pair(&world, Token(1));
@@ -311,8 +386,14 @@ fn a_handle_may_be_dropped_in_any_of_its_own_events() {
     world.turns(3);
     let mut log = world.logged();
     log.sort();
-    let expected =
-        ["1 Read(65536)", "2 Written(10)", "3 ShutDown", "4 Eof", "5 Connected", "6 Failed(Refused)"];
+    let expected = [
+        "1 Read(65536)",
+        "2 Written(10)",
+        "3 ShutDown",
+        "4 Eof",
+        "5 Connected",
+        "6 Failed(Refused)",
+    ];
     assert_eq!(log[1..], expected[1..]);
     assert!(log[0].starts_with("1 Read("), "{log:?}");
     drop((peer, slow_peer));
@@ -349,7 +430,10 @@ fn connecting_works_both_ways() {
     world.until_logged("1 Written(5)", 1);
     assert_eq!(world.logged(), ["1 Connected", "1 Written(5)"]);
     let (mut peer, from) = listener.accept().unwrap();
-    assert_eq!((tcp.local_addr().unwrap(), tcp.peer_addr().unwrap()), (from, addr));
+    assert_eq!(
+        (tcp.local_addr().unwrap(), tcp.peer_addr().unwrap()),
+        (from, addr)
+    );
     let mut early = [0; 5];
     peer.read_exact(&mut early).unwrap();
     assert_eq!(&early, b"early");
@@ -358,7 +442,10 @@ fn connecting_works_both_ways() {
     tcp.connect(nobody()).unwrap();
     tcp.write(b"lost".to_vec().into()).unwrap();
     world.until_logged("2 Written(Cancelled)", 1);
-    assert_eq!(world.logged(), ["2 Failed(Refused)", "2 Written(Cancelled)"]);
+    assert_eq!(
+        world.logged(),
+        ["2 Failed(Refused)", "2 Written(Cancelled)"]
+    );
     assert_eq!(tcp.connect(addr).unwrap_err().kind(), Kind::Invalid);
     assert_eq!(tcp.read_start().unwrap_err().kind(), Kind::NotConnected);
     drop(tcp);
@@ -408,14 +495,17 @@ fn u19_keepalive_set_before_the_socket_exists_is_applied() {
     let addr = listener.local_addr().unwrap();
     let early = |millis| {
         let tcp = Tcp::new(&world.uv, Token(1)).unwrap();
-        tcp.keepalive(Some(std::time::Duration::from_millis(millis))).unwrap();
+        tcp.keepalive(Some(std::time::Duration::from_millis(millis)))
+            .unwrap();
         tcp
     };
     let connected = early(42_000);
     connected.connect(addr).unwrap();
     assert_eq!(idle(&connected), Some(42));
     let opened = early(1_001);
-    opened.open(TcpStream::connect(addr).unwrap().into()).unwrap();
+    opened
+        .open(TcpStream::connect(addr).unwrap().into())
+        .unwrap();
     assert_eq!(idle(&opened), Some(2), "rounded up");
     let bound = early(0);
     bound.bind(any(), BindOptions::default()).unwrap();
@@ -431,13 +521,22 @@ fn u19_keepalive_set_before_the_socket_exists_is_applied() {
 
 /// Closes a std socket with a reset.
 fn socket_reset(socket: TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
     let len = size_of::<libc::linger>() as libc::socklen_t;
     use std::os::fd::AsRawFd;
     // SAFETY: an open descriptor, a `linger`, and its length.
     let code = unsafe {
         let value = (&raw const linger).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            value,
+            len,
+        )
     };
     assert_eq!(code, 0);
 }
@@ -483,8 +582,14 @@ fn buffer_sizes_are_set_and_read() {
     tcp.set_recv_buffer_bytes(16 << 10).unwrap();
     assert!(tcp.send_buffer_bytes().unwrap() >= 32 << 10);
     assert!(tcp.recv_buffer_bytes().unwrap() >= 16 << 10);
-    assert_eq!(tcp.set_send_buffer_bytes(0).unwrap_err().kind(), Kind::Invalid);
-    assert_eq!(tcp.set_send_buffer_bytes(usize::MAX).unwrap_err().kind(), Kind::Invalid);
+    assert_eq!(
+        tcp.set_send_buffer_bytes(0).unwrap_err().kind(),
+        Kind::Invalid
+    );
+    assert_eq!(
+        tcp.set_send_buffer_bytes(usize::MAX).unwrap_err().kind(),
+        Kind::Invalid
+    );
     tcp.nodelay(true).unwrap();
     tcp.nodelay(false).unwrap();
     drop(tcp);

@@ -10,7 +10,10 @@ use uv_sys_wrap::*;
 fn stuck() -> (Loop<Nobody>, mpsc::Sender<()>, mpsc::Receiver<()>) {
     let (release, waits) = mpsc::channel::<()>();
     let (says, done) = mpsc::channel();
-    let config = LoopConfig { close_grace: Duration::from_millis(30), ..LoopConfig::default() };
+    let config = LoopConfig {
+        close_grace: Duration::from_millis(30),
+        ..LoopConfig::default()
+    };
     let uv_loop = Loop::new(config, |_| Nobody).unwrap();
     let job = move || {
         let _ = waits.recv_timeout(PATIENCE);

@@ -117,7 +117,10 @@ fn wakes_coalesce() {
     world.turns(3);
     assert_eq!(world.logged(), ["1 Wake"]);
     let timer = Timer::new(&world.uv, Token(2)).unwrap();
-    assert_eq!(world.uv.waker(timer.id()).unwrap_err().kind(), Kind::WrongKind);
+    assert_eq!(
+        world.uv.waker(timer.id()).unwrap_err().kind(),
+        Kind::WrongKind
+    );
     drop((wake, timer));
     world.end();
 }
@@ -156,7 +159,11 @@ fn timers_far_away_repeated_and_restarted() {
     let far = Timer::new(&world.uv, Token(2)).unwrap();
     far.start(u64::MAX - 5, 0).unwrap();
     let again = Timer::new(&world.uv, Token(3)).unwrap();
-    assert_eq!(again.again().unwrap_err().kind(), Kind::Invalid, "never started");
+    assert_eq!(
+        again.again().unwrap_err().kind(),
+        Kind::Invalid,
+        "never started"
+    );
     assert_eq!(again.due_in_ms().unwrap_err().kind(), Kind::Invalid);
     again.start(0, 1).unwrap();
     world.until_logged("3 Timer", 4);
@@ -177,14 +184,19 @@ fn timers_far_away_repeated_and_restarted() {
 #[test]
 fn timers_due_together_fire_in_the_order_they_were_armed() {
     let mut world = World::silent();
-    let timers: Vec<Timer> = (0..20).map(|token| Timer::new(&world.uv, Token(token)).unwrap()).collect();
+    let timers: Vec<Timer> = (0..20)
+        .map(|token| Timer::new(&world.uv, Token(token)).unwrap())
+        .collect();
     // `start` updates the time, so give all the same due time by arming within one millisecond or not at
     // all in the past: zero timeouts are due at once whenever they were armed.
     for timer in timers.iter().rev() {
         timer.start(0, 0).unwrap();
     }
     world.until_logged("0 Timer", 1);
-    let expected: Vec<String> = (0..20).rev().map(|token| format!("{token} Timer")).collect();
+    let expected: Vec<String> = (0..20)
+        .rev()
+        .map(|token| format!("{token} Timer"))
+        .collect();
     assert_eq!(world.logged(), expected);
     drop(timers);
     world.end();
@@ -196,9 +208,13 @@ fn work_is_done_on_another_thread_and_reported() {
     let taken = payloads.clone();
     let mut world = World::new(move |uv, _, id, event| {
         assert_eq!(id, HandleId::NONE);
-        let Event::Worked { work, .. } = event else { panic!("{event:?}") };
+        let Event::Worked { work, .. } = event else {
+            panic!("{event:?}")
+        };
         if let Some(payload) = uv.take_work_panic(work) {
-            taken.borrow_mut().push(payload.downcast_ref::<&str>().unwrap().to_string());
+            taken
+                .borrow_mut()
+                .push(payload.downcast_ref::<&str>().unwrap().to_string());
         }
         assert!(uv.take_work_panic(work).is_none());
         assert!(!uv.cancel_work(work));
@@ -208,7 +224,10 @@ fn work_is_done_on_another_thread_and_reported() {
     world.uv.work(Token(1), Box::new(job)).unwrap();
     world.until_logged("1 Worked", 1);
     assert_ne!(receives.recv().unwrap(), std::thread::current().id());
-    let id = world.uv.work(Token(2), Box::new(|| panic!("in the pool"))).unwrap();
+    let id = world
+        .uv
+        .work(Token(2), Box::new(|| panic!("in the pool")))
+        .unwrap();
     world.until_logged("2 Worked(Panicked)", 1);
     assert_eq!(*payloads.borrow(), ["in the pool"]);
     // An untaken payload is dropped with its job; a stale id names nobody.
@@ -246,17 +265,28 @@ impl Drop for Busy {
 #[test]
 fn work_that_has_not_started_can_be_cancelled() {
     // One test at a time: the pool belongs to the process.
-    let config = LoopConfig { work_max: 10, ..LoopConfig::default() };
+    let config = LoopConfig {
+        work_max: 10,
+        ..LoopConfig::default()
+    };
     let mut world = World::with(config, |_, _, _, _| ());
     let busy = Busy::new(&world.uv, Token(1));
     let ran = Arc::new(AtomicBool::new(false));
     let mark = ran.clone();
-    let waiting =
-        world.uv.work(Token(2), Box::new(move || mark.store(true, Ordering::Relaxed))).unwrap();
+    let waiting = world
+        .uv
+        .work(
+            Token(2),
+            Box::new(move || mark.store(true, Ordering::Relaxed)),
+        )
+        .unwrap();
     while world.uv.stats().work_live < 10 {
         world.uv.work(Token(3), Box::new(|| ())).unwrap();
     }
-    assert_eq!(world.uv.work(Token(4), Box::new(|| ())).unwrap_err().kind(), Kind::Limit);
+    assert_eq!(
+        world.uv.work(Token(4), Box::new(|| ())).unwrap_err().kind(),
+        Kind::Limit
+    );
     assert!(world.uv.cancel_work(waiting));
     world.until_logged("2 Worked(Cancelled)", 1);
     assert!(!world.uv.cancel_work(waiting));
@@ -266,7 +296,13 @@ fn work_that_has_not_started_can_be_cancelled() {
     // Closing the loop cancels what is queued, and waits for what runs.
     let busy = Busy::new(&world.uv, Token(1));
     let mark = ran.clone();
-    world.uv.work(Token(5), Box::new(move || mark.store(true, Ordering::Relaxed))).unwrap();
+    world
+        .uv
+        .work(
+            Token(5),
+            Box::new(move || mark.store(true, Ordering::Relaxed)),
+        )
+        .unwrap();
     let release = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
         drop(busy);
@@ -283,7 +319,8 @@ fn a_terminal_is_a_stream() {
     let (mut master, mut slave) = (-1, -1);
     let null = std::ptr::null_mut();
     // SAFETY: writes two descriptors; null means no name and no settings.
-    assert_eq!(unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) }, 0);
+    let code = unsafe { libc::openpty(&mut master, &mut slave, null, null.cast(), null.cast()) };
+    assert_eq!(code, 0);
     // SAFETY: just made, and nobody else's.
     let (master, slave) = unsafe { (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) };
     let mut master = std::fs::File::from(master);
@@ -301,7 +338,15 @@ fn a_terminal_is_a_stream() {
     world.turns(3);
     let handle = tty.into_handle();
     assert!(world.uv.is_live(handle.id()));
-    assert_eq!(world.uv.stream(handle.id()).nodelay(true).unwrap_err().kind(), Kind::WrongKind);
+    assert_eq!(
+        world
+            .uv
+            .stream(handle.id())
+            .nodelay(true)
+            .unwrap_err()
+            .kind(),
+        Kind::WrongKind
+    );
     drop(handle);
     world.end();
 }
@@ -328,18 +373,37 @@ fn standard_input_of_any_kind_ends_with_eof() {
     }
     let child = |input: std::process::Stdio, len: usize| {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["standard_input_of_any_kind_ends_with_eof", "--exact", "--nocapture"]);
-        command.env("STDIN_CHILD", len.to_string()).stdin(input).spawn().unwrap()
+        command.args([
+            "standard_input_of_any_kind_ends_with_eof",
+            "--exact",
+            "--nocapture",
+        ]);
+        command
+            .env("STDIN_CHILD", len.to_string())
+            .stdin(input)
+            .spawn()
+            .unwrap()
     };
     use std::process::Stdio;
     let path = std::env::temp_dir().join(format!("uv-sys-wrap-stdin-{}", std::process::id()));
     std::fs::write(&path, pattern(300_000)).unwrap();
     let file = std::fs::File::open(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
-    assert!(child(file.into(), 300_000).wait().unwrap().success(), "a file");
-    assert!(child(Stdio::null(), 0).wait().unwrap().success(), "/dev/null");
+    assert!(
+        child(file.into(), 300_000).wait().unwrap().success(),
+        "a file"
+    );
+    assert!(
+        child(Stdio::null(), 0).wait().unwrap().success(),
+        "/dev/null"
+    );
     let mut piped = child(Stdio::piped(), 300_000);
-    piped.stdin.take().unwrap().write_all(&pattern(300_000)).unwrap();
+    piped
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&pattern(300_000))
+        .unwrap();
     assert!(piped.wait().unwrap().success(), "a pipe");
     let (socket, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let mut over_socket = child(Stdio::from(std::os::fd::OwnedFd::from(socket)), 5);

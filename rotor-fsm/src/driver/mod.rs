@@ -10,6 +10,7 @@ pub(crate) mod uv;
 use crate::error::IoError;
 use crate::work::Job;
 use crate::{Addr, Time};
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 use uv_sys_wrap::{HandleId, ListenOptions, Token, WorkId};
 
@@ -75,4 +76,42 @@ pub(crate) trait Driver {
     fn set_busy(&mut self, on: bool);
     /// Makes `run` return after this turn.
     fn stop(&mut self);
+}
+
+/// The driver of a loop. A loop on libuv reaches the one call that every message needs without a detour; everything
+/// else goes by the trait.
+pub(crate) enum AnyDriver {
+    Uv(uv::UvDriver),
+    Other(Box<dyn Driver>),
+}
+
+impl AnyDriver {
+    /// [`Driver::try_write`].
+    #[inline(always)]
+    pub fn try_write(&mut self, id: HandleId, bytes: &[u8]) -> IoResult<usize> {
+        match self {
+            Self::Uv(driver) => driver.try_write(id, bytes),
+            Self::Other(driver) => driver.try_write(id, bytes),
+        }
+    }
+}
+
+impl Deref for AnyDriver {
+    type Target = dyn Driver;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Uv(driver) => driver,
+            Self::Other(driver) => &**driver,
+        }
+    }
+}
+
+impl DerefMut for AnyDriver {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match self {
+            Self::Uv(driver) => driver,
+            Self::Other(driver) => &mut **driver,
+        }
+    }
 }

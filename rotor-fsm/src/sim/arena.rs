@@ -23,7 +23,11 @@ struct Slot<T> {
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            len: 0,
+        }
     }
 }
 
@@ -34,22 +38,39 @@ impl<T> Arena<T> {
         if let Some(index) = self.free.pop() {
             let slot = &mut self.slots[index as usize];
             slot.value = Some(value);
-            return Key { index, generation: slot.generation };
+            return Key {
+                index,
+                generation: slot.generation,
+            };
         }
-        self.slots.push(Slot { generation: 1, value: Some(value) });
-        Key { index: self.slots.len() as u32 - 1, generation: 1 }
+        self.slots.push(Slot {
+            generation: 1,
+            value: Some(value),
+        });
+        Key {
+            index: self.slots.len() as u32 - 1,
+            generation: 1,
+        }
     }
 
     #[inline]
     pub fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
-        if slot.generation == key.generation { slot.value.as_ref() } else { None }
+        if slot.generation == key.generation {
+            slot.value.as_ref()
+        } else {
+            None
+        }
     }
 
     #[inline]
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation { slot.value.as_mut() } else { None }
+        if slot.generation == key.generation {
+            slot.value.as_mut()
+        } else {
+            None
+        }
     }
 
     pub fn remove(&mut self, key: Key) -> Option<T> {
@@ -72,7 +93,10 @@ impl<T> Arena<T> {
 
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {
-            let key = Key { index: index as u32, generation: slot.generation };
+            let key = Key {
+                index: index as u32,
+                generation: slot.generation,
+            };
             slot.value.as_ref().map(|value| (key, value))
         })
     }

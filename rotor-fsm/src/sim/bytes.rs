@@ -52,7 +52,9 @@ mod tests {
         for round in 0..5000u32 {
             match rng.below(8) {
                 0..=3 => {
-                    let bytes: Vec<u8> = (0..rng.below(20)).map(|n| (n as u32 + round) as u8).collect();
+                    let bytes: Vec<u8> = (0..rng.below(20))
+                        .map(|n| (n as u32 + round) as u8)
+                        .collect();
                     queue.push(&bytes);
                     model.extend(bytes);
                 }

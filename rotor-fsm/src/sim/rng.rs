@@ -31,7 +31,11 @@ impl Rng {
     /// From `1` to `n`; 0 if `n` is 0.
     #[inline]
     pub fn one_to(&mut self, n: usize) -> usize {
-        if n == 0 { 0 } else { 1 + self.below(n as u64) as usize }
+        if n == 0 {
+            0
+        } else {
+            1 + self.below(n as u64) as usize
+        }
     }
 
     /// From `low` to `high`, both included. `low` if they are the wrong way round.
@@ -69,6 +73,9 @@ mod tests {
     #[test]
     fn a_seed_means_the_same_for_ever() {
         let mut rng = Rng::new(1);
-        assert_eq!((rng.next(), rng.next()), (0x910a_2dec_8902_5cc1, 0xbeeb_8da1_658e_ec67));
+        assert_eq!(
+            (rng.next(), rng.next()),
+            (0x910a_2dec_8902_5cc1, 0xbeeb_8da1_658e_ec67)
+        );
     }
 }

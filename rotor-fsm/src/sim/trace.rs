@@ -36,17 +36,36 @@ pub(super) struct Trace {
 
 impl Trace {
     pub fn new(kept_max: usize) -> Self {
-        Self { entries: VecDeque::new(), kept_max, count: 0, hash: FNV_OFFSET }
+        Self {
+            entries: VecDeque::new(),
+            kept_max,
+            count: 0,
+            hash: FNV_OFFSET,
+        }
     }
 
     /// Records what happened, with two numbers of which only the verb knows the meaning.
     #[inline]
     pub fn record(&mut self, at: u64, who: Who, what: &'static str, a: u64, b: u64) {
-        self.push(Entry { at, who, what, a, b, text: None });
+        self.push(Entry {
+            at,
+            who,
+            what,
+            a,
+            b,
+            text: None,
+        });
     }
 
     pub fn note(&mut self, at: u64, who: Who, what: &'static str, text: String) {
-        self.push(Entry { at, who, what, a: 0, b: 0, text: Some(text.into_boxed_str()) });
+        self.push(Entry {
+            at,
+            who,
+            what,
+            a: 0,
+            b: 0,
+            text: Some(text.into_boxed_str()),
+        });
     }
 
     fn push(&mut self, entry: Entry) {
@@ -57,7 +76,13 @@ impl Trace {
             Who::Peer(n) => (3, n, 0),
             Who::Door(n) => (4, n, 0),
         };
-        for number in [entry.at, kind, u64::from(x) << 32 | u64::from(y), entry.a, entry.b] {
+        for number in [
+            entry.at,
+            kind,
+            u64::from(x) << 32 | u64::from(y),
+            entry.a,
+            entry.b,
+        ] {
             self.hash = mix(self.hash, number);
         }
         self.hash = digest(self.hash, entry.what.as_bytes());
@@ -127,8 +152,12 @@ fn mix(hash: u64, number: u64) -> u64 {
 /// A digest of bytes, eight at a time: what a traced read contained.
 pub(super) fn digest(hash: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
-    let hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
-    let hash = rest.iter().fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
+    let hash = words
+        .iter()
+        .fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = rest
+        .iter()
+        .fold(hash, |hash, byte| mix(hash, u64::from(*byte)));
     mix(hash, bytes.len() as u64)
 }
 
@@ -141,9 +170,18 @@ mod tests {
         let mut trace = Trace::new(2);
         let empty = trace.hash();
         trace.record(5, Who::Loop(0), "turn", 0, 0);
-        trace.record(1_000_000_007, Who::Handle(1, HandleId::new(2, 3)), "read", 17, 255);
+        trace.record(
+            1_000_000_007,
+            Who::Handle(1, HandleId::new(2, 3)),
+            "read",
+            17,
+            255,
+        );
         trace.note(2_000_000_000, Who::World, "note", "hello".to_owned());
-        assert_eq!(trace.tail(9), "   1.000000007 loop1 #2.3 read 17 ff\n   2.000000000 world note hello\n");
+        assert_eq!(
+            trace.tail(9),
+            "   1.000000007 loop1 #2.3 read 17 ff\n   2.000000000 world note hello\n"
+        );
         assert_eq!(trace.tail(1).lines().count(), 1);
         assert_eq!(trace.count(), 3);
         let mut other = Trace::new(2);

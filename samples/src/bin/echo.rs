@@ -54,6 +54,7 @@ impl Machine for Echo {
         }
     }
 
+    #[inline(always)] // the one handler that runs per message
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         match (self, event) {
             (Echo::Listening { _listener }, Io::Incoming(peer)) => {

@@ -2,10 +2,10 @@
 //!
 //! A command reads and writes the [`Server`] and the [`Session`] and appends its reply to the
 //! output. What reaches beyond its own connection (publish, subscribe, close) it cannot do: it
-//! answers with an [`Effect`], which the connection machine performs. Errors are worded as in Redis 7.
+//! answers with an [`Effect`], which the connection machine performs. Errors are worded as in
+//! Redis 7.
 //!
-//! The rules of the families are in [`strings`], [`keys`], [`admin`] and [`about`]; names, arity and
-//! documentation in [`table`].
+//! Each family of commands has its own file; names, arity and documentation are in `table`.
 
 mod about;
 mod admin;
@@ -64,7 +64,14 @@ pub fn execute<'r, O: Out>(
     let Some(spec) = table::find(args.at(0)) else {
         return unknown(args, out);
     };
-    let mut call = Call { args, now_ms, spec, server, session, out };
+    let mut call = Call {
+        args,
+        now_ms,
+        spec,
+        server,
+        session,
+        out,
+    };
     let result = match call.refusal() {
         None => call.dispatch(),
         Some(refusal) => Err(refusal),
@@ -203,9 +210,10 @@ impl<'r, O: Out> Call<'r, '_, O> {
             Id::Config => self.config(),
             Id::Info => self.info(),
             Id::Command => self.command(),
-            Id::Publish => {
-                Ok(Effect::Publish { channel: self.args.at(1), payload: self.args.at(2) })
-            }
+            Id::Publish => Ok(Effect::Publish {
+                channel: self.args.at(1),
+                payload: self.args.at(2),
+            }),
             Id::Subscribe => Ok(Effect::Subscribe(self.args.from(1))),
             Id::Unsubscribe => Ok(Effect::Unsubscribe(self.args.from(1))),
             Id::Psubscribe => Ok(Effect::SubscribePatterns(self.args.from(1))),
@@ -240,7 +248,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
             let help = format!("{} HELP.", self.spec.name.to_ascii_uppercase());
             return Err(Refusal::Quoting([&text[..], help.as_bytes()].concat()));
         };
-        if table::takes(*arity, self.args.len()) { Ok(sub) } else { Err(Refusal::Arity(Some(sub))) }
+        if table::takes(*arity, self.args.len()) {
+            Ok(sub)
+        } else {
+            Err(Refusal::Arity(Some(sub)))
+        }
     }
 }
 
@@ -255,7 +267,11 @@ fn integer(arg: &[u8]) -> Result<i64, Refusal> {
 
 /// As much of an argument as an error may quote. Up to a NUL byte, where Redis' C strings end.
 fn quoted(arg: &[u8]) -> &[u8] {
-    let end = arg.iter().take(QUOTED_MAX).take_while(|byte| **byte != 0).count();
+    let end = arg
+        .iter()
+        .take(QUOTED_MAX)
+        .take_while(|byte| **byte != 0)
+        .count();
     arg.get(..end).unwrap_or(arg)
 }
 
@@ -267,10 +283,18 @@ fn unknown<'r>(args: Args<'r>, out: &mut impl Out) -> Result<Effect<'r>, Full> {
     if is(name, "post") || is(name, "host:") {
         return Ok(Effect::Close);
     }
-    let mut text = [b"ERR unknown command '", quoted(name), b"', with args beginning with: "].concat();
+    let mut text = [
+        b"ERR unknown command '",
+        quoted(name),
+        b"', with args beginning with: ",
+    ]
+    .concat();
     let start = text.len();
     for arg in args.from(1).iter() {
-        let Some(left) = QUOTED_MAX.checked_sub(text.len() - start).filter(|left| *left > 0) else {
+        let Some(left) = QUOTED_MAX
+            .checked_sub(text.len() - start)
+            .filter(|left| *left > 0)
+        else {
             break;
         };
         let arg = quoted(arg);

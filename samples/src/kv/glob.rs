@@ -87,7 +87,9 @@ mod tests {
             [] => text.is_empty(),
             [b'*', rest @ ..] => (0..=text.len()).any(|n| model(rest, &text[n..])),
             [b'[', rest @ ..] => {
-                let Some((byte, after)) = text.split_first() else { return false };
+                let Some((byte, after)) = text.split_first() else {
+                    return false;
+                };
                 let (negated, mut rest) = match rest {
                     [b'^', rest @ ..] => (true, rest),
                     rest => (false, rest),
@@ -143,7 +145,11 @@ mod tests {
             ("a*", "b", false),
             ("*b", "aab", true),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+            assert_eq!(
+                matches(pattern.as_bytes(), text.as_bytes()),
+                expected,
+                "{pattern} {text}"
+            );
         }
     }
 
@@ -155,7 +161,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_model(pattern in "[ab*?\\[\\]^\\\\-]{0,10}", text in "[abc\\-^\\]]{0,8}") {
+        fn agrees_with_the_model(
+            pattern in "[ab*?\\[\\]^\\\\-]{0,10}",
+            text in "[abc\\-^\\]]{0,8}",
+        ) {
             prop_assert_eq!(
                 matches(pattern.as_bytes(), text.as_bytes()),
                 model(pattern.as_bytes(), text.as_bytes())

@@ -33,7 +33,10 @@ impl HashKey {
             _ if rest.is_empty() => 0,
             // The last eight bytes overlap the previous word; shift that overlap out.
             Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
-            None => rest.iter().rev().fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
+            None => rest
+                .iter()
+                .rev()
+                .fold(0, |tail, byte| tail << 8 | u64::from(*byte)),
         };
         state.absorb((bytes.len() as u64) << 56 | tail);
         state.finish()
@@ -87,7 +90,11 @@ mod tests {
         for len in 0..bytes.len() {
             let mut std = DefaultHasher::new();
             std.write(&bytes[..len]);
-            assert_eq!(HashKey::new([0, 0]).hash(&bytes[..len]), std.finish(), "{len}");
+            assert_eq!(
+                HashKey::new([0, 0]).hash(&bytes[..len]),
+                std.finish(),
+                "{len}"
+            );
         }
     }
 

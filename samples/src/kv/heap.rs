@@ -34,7 +34,9 @@ impl ExpiryHeap {
 
     /// Sets when the entry in `slot` is due; [`NEVER`] takes it out.
     pub(super) fn set_due(&mut self, slab: &mut Slab, slot: u32, due: u64) {
-        let Some(entry) = slab.entry_mut(slot) else { return };
+        let Some(entry) = slab.entry_mut(slot) else {
+            return;
+        };
         let (before, place) = (entry.due, entry.place);
         entry.due = due;
         if place == UNARMED {
@@ -136,7 +138,12 @@ mod tests {
     fn slab() -> Slab {
         let mut slab = Slab::default();
         for _ in 0..SLOTS {
-            slab.insert(Entry { key: Key::new(b""), value: Value::EMPTY, due: NEVER, place: UNARMED });
+            slab.insert(Entry {
+                key: Key::new(b""),
+                value: Value::EMPTY,
+                due: NEVER,
+                place: UNARMED,
+            });
         }
         slab
     }
@@ -167,7 +174,8 @@ mod tests {
                     popped.push(slot);
                 }
                 popped.sort_unstable();
-                let due: Vec<u32> = (0..SLOTS).filter(|slot| model[*slot as usize] == now).collect();
+                let is_due = |slot: &u32| model[*slot as usize] == now;
+                let due: Vec<u32> = (0..SLOTS).filter(is_due).collect();
                 prop_assert_eq!(popped, due);
             }
             prop_assert_eq!(heap.len(), 0);

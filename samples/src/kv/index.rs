@@ -1,10 +1,11 @@
 //! A hash index from keys to slot numbers that never stops the world to grow.
 //!
 //! Open addressing with linear probing over eight-byte cells (32 bits of hash, slot number
-//! plus one), so a lookup reads one cache line here and one in the slab. At three quarters full
-//! a table of twice the size takes over; the old one is emptied a few cells per insertion
-//! or removal, long before the new one fills. A moved or removed cell of the old table becomes `DEAD`, since
-//! probes must run past it; the current table shifts cells back instead and holds none.
+//! plus one), so a lookup reads one cache line here and one in the slab. At three quarters
+//! full a table of twice the size takes over; the old one is emptied a few cells per insertion
+//! or removal, long before the new one fills. A moved or removed cell of the old table becomes
+//! `DEAD`, since probes must run past it; the current table shifts cells back and has no such
+//! cells.
 //!
 //! Invariant: every slot is in exactly one cell of the two tables.
 
@@ -37,7 +38,9 @@ impl Index {
         if self.old.cells.is_empty() {
             return None;
         }
-        self.old.find(hash as u32, same).and_then(|at| self.old.slot(at))
+        self.old
+            .find(hash as u32, same)
+            .and_then(|at| self.old.slot(at))
     }
 
     /// Adds a slot that is not in the index.
@@ -46,7 +49,8 @@ impl Index {
         if (self.table.used + 1) * 4 > self.table.cells.len() * 3 {
             self.resize(self.table.cells.len() * 2);
         }
-        self.table.insert(u64::from(hash as u32) << 32 | u64::from(slot + 1));
+        self.table
+            .insert(u64::from(hash as u32) << 32 | u64::from(slot + 1));
     }
 
     /// Removes a slot with the hash it was added under.
@@ -94,7 +98,10 @@ impl Index {
         while !self.old.cells.is_empty() {
             self.advance();
         }
-        let table = Table { cells: vec![EMPTY; cells.max(CELLS_MIN)].into_boxed_slice(), used: 0 };
+        let table = Table {
+            cells: vec![EMPTY; cells.max(CELLS_MIN)].into_boxed_slice(),
+            used: 0,
+        };
         self.old = std::mem::replace(&mut self.table, table);
         self.moved = 0;
         if self.old.used == 0 {
@@ -205,7 +212,11 @@ mod tests {
             index.remove(hash(slot), slot);
         }
         assert_eq!(index.len(), 10);
-        assert!(index.table.cells.len() <= 4096, "{}", index.table.cells.len());
+        assert!(
+            index.table.cells.len() <= 4096,
+            "{}",
+            index.table.cells.len()
+        );
         for slot in 4990..5000 {
             assert_eq!(index.find(hash(slot), |s| s == slot), Some(slot));
         }
@@ -213,7 +224,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_set(changes in prop::collection::vec((any::<bool>(), 0u32..300), 0..2000)) {
+        fn agrees_with_a_set(
+            changes in prop::collection::vec((any::<bool>(), 0u32..300), 0..2000),
+        ) {
             let (mut index, mut model) = (Index::default(), HashSet::new());
             for (add, slot) in changes {
                 if add && model.insert(slot) {

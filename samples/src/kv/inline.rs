@@ -10,7 +10,11 @@ use super::resp::Span;
 pub(super) struct Unbalanced;
 
 /// Splits `line` (without its end) into `text` and one span per argument.
-pub(super) fn split(line: &[u8], text: &mut Vec<u8>, spans: &mut Vec<Span>) -> Result<(), Unbalanced> {
+pub(super) fn split(
+    line: &[u8],
+    text: &mut Vec<u8>,
+    spans: &mut Vec<Span>,
+) -> Result<(), Unbalanced> {
     text.clear();
     spans.clear();
     let mut rest = line;

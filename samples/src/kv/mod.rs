@@ -2,9 +2,9 @@
 //! `redis-benchmark` work with it.
 //!
 //! Everything here is plain synchronous logic: bytes and a time come in, bytes and an
-//! [`Effect`](command::Effect) come out. No I/O, no clock, no thread, no randomness; the connection machine
-//! supplies those. So every rule of the protocol can be tested without a socket, and the
-//! same code runs in the simulator.
+//! [`Effect`](command::Effect) come out. No I/O, no clock, no thread, no randomness; the
+//! connection machine supplies those. So every rule of the protocol can be tested without a
+//! socket, and the same code runs in the simulator.
 //!
 //! ```text
 //! input bytes -> resp::Parser -> Args -> command::execute -> Out (replies)

@@ -1,7 +1,7 @@
 //! Decimal integers as the protocol knows them.
 //!
 //! Parsing is as strict as Redis': one spelling per number, so no `+`, no leading zero, no
-//! blank, no `-0`. What is stored by a client and what `INCR` computes therefore agree byte for byte.
+//! blank, no `-0`. What a client stores and what `INCR` computes therefore agree byte for byte.
 
 /// The integer that `text` spells, if it spells one.
 #[inline]
@@ -51,7 +51,10 @@ impl Decimal {
 
     #[inline]
     pub(super) fn unsigned(mut value: u64) -> Self {
-        let mut text = Decimal { bytes: [0; 20], start: 20 };
+        let mut text = Decimal {
+            bytes: [0; 20],
+            start: 20,
+        };
         loop {
             text.start -= 1;
             text.bytes[text.start] = b'0' + (value % 10) as u8;
@@ -75,15 +78,33 @@ mod tests {
 
     #[test]
     fn one_spelling_per_number() {
-        for bad in ["", "-", "+1", "01", "-0", "-01", " 1", "1 ", "1a", "0x1", "9223372036854775808"] {
+        for bad in [
+            "",
+            "-",
+            "+1",
+            "01",
+            "-0",
+            "-01",
+            " 1",
+            "1 ",
+            "1a",
+            "0x1",
+            "9223372036854775808",
+        ] {
             assert_eq!(parse_i64(bad.as_bytes()), None, "{bad:?}");
         }
         assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
         assert_eq!(parse_i64(b"-9223372036854775809"), None);
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(parse_u64(b"18446744073709551616"), None);
-        assert_eq!(Decimal::signed(i64::MIN).as_bytes(), b"-9223372036854775808");
-        assert_eq!(Decimal::unsigned(u64::MAX).as_bytes(), b"18446744073709551615");
+        assert_eq!(
+            Decimal::signed(i64::MIN).as_bytes(),
+            b"-9223372036854775808"
+        );
+        assert_eq!(
+            Decimal::unsigned(u64::MAX).as_bytes(),
+            b"18446744073709551615"
+        );
     }
 
     proptest! {

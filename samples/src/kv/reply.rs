@@ -1,7 +1,8 @@
 //! Replies in RESP2, written straight to the connection's output.
 //!
 //! Short replies are put together on the stack and handed over in one piece, because each
-//! `put` has a cost of its own. Format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! `put` has a cost of its own.
+//! Format: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use super::number::Decimal;
 
@@ -40,9 +41,14 @@ pub fn simple(out: &mut impl Out, text: &str) -> Result<(), Full> {
 }
 
 /// `-text`, where `text` begins with a code such as `ERR`. As it may quote what a peer sent,
-/// line breaks become blanks: a reply cannot be split by its contents.
+/// line breaks become blanks (at the end, nothing): a reply cannot be split by its contents.
 pub fn error(out: &mut impl Out, text: &[u8]) -> Result<(), Full> {
     out.put(b"-")?;
+    let end = text
+        .iter()
+        .rposition(|byte| !matches!(byte, b'\r' | b'\n'))
+        .map_or(0, |last| last + 1);
+    let text = text.get(..end).unwrap_or(text);
     for (i, line) in text.split(|byte| matches!(byte, b'\r' | b'\n')).enumerate() {
         if i > 0 {
             out.put(b" ")?;
@@ -76,7 +82,13 @@ pub fn bulk(out: &mut impl Out, value: &[u8]) -> Result<(), Full> {
     // "$nn\r\n" value "\r\n"; one digit leaves the first byte unused.
     let mut text = [0; 5 + SMALL + 2];
     let len = value.len();
-    text[..5].copy_from_slice(&[b'$', b'0' + (len / 10) as u8, b'0' + (len % 10) as u8, b'\r', b'\n']);
+    text[..5].copy_from_slice(&[
+        b'$',
+        b'0' + (len / 10) as u8,
+        b'0' + (len % 10) as u8,
+        b'\r',
+        b'\n',
+    ]);
     let start = if len < 10 {
         text[1] = b'$';
         1
@@ -115,8 +127,9 @@ pub fn bulks(out: &mut impl Out, values: &[&[u8]]) -> Result<(), Full> {
     values.iter().try_for_each(|value| bulk(out, value))
 }
 
-/// The answer to one channel of `SUBSCRIBE` and its kin: `kind` is the command in lower case, `channel` is
-/// absent when there was nothing to leave, `count` is what the connection is subscribed to now.
+/// The answer to one channel of `SUBSCRIBE` and its kin: `kind` is the command in lower case,
+/// `channel` is absent when there was nothing to leave, `count` is what the connection is
+/// subscribed to now.
 pub fn subscription(
     out: &mut impl Out,
     kind: &str,
@@ -164,7 +177,10 @@ mod tests {
         for len in 0..300 {
             let mut out = Vec::new();
             bulk(&mut out, &vec![b'x'; len]).unwrap();
-            assert_eq!(out, format!("${len}\r\n{}\r\n", "x".repeat(len)).into_bytes());
+            assert_eq!(
+                out,
+                format!("${len}\r\n{}\r\n", "x".repeat(len)).into_bytes()
+            );
         }
     }
 
@@ -173,7 +189,7 @@ mod tests {
         let mut out = Vec::new();
         simple(&mut out, "OK").unwrap();
         simple(&mut out, "string").unwrap();
-        error(&mut out, b"ERR a\r\nb").unwrap();
+        error(&mut out, b"ERR a\r\nb\r\n").unwrap();
         integer(&mut out, i64::MIN).unwrap();
         count(&mut out, usize::MAX).unwrap();
         null(&mut out).unwrap();

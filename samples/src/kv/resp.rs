@@ -10,11 +10,15 @@
 //! Like Redis, the two bytes after a length line or a bulk are skipped without a look at
 //! them. Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
+mod args;
+mod error;
+
 use super::inline;
 use super::limits::Limits;
 use super::number::parse_i64;
-use super::reply::{self, Full, Out};
-use std::fmt;
+pub use args::Args;
+pub(super) use args::Span;
+pub use error::ProtocolError;
 
 /// Requests with at most this many arguments found are parsed anew when more bytes come:
 /// that takes less than a read, and then an idle connection needs no memory for them.
@@ -40,133 +44,6 @@ pub enum Parsed<'a> {
     },
     /// The peer does not speak the protocol: answer and close.
     Error(ProtocolError),
-}
-
-/// Why a peer's bytes are no request. Displays as Redis words it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// `*` was followed by no number, or one above [`Limits::args_max`].
-    InvalidMultibulkLength,
-    /// `$` was followed by no number, or one above [`Limits::bulk_bytes_max`].
-    InvalidBulkLength,
-    /// An argument began with this byte.
-    ExpectedDollar(u8),
-    /// A line of more than [`Limits::inline_bytes_max`] bytes.
-    TooBigInline,
-    /// The length line after `*` never ends.
-    TooBigMultibulkCount,
-    /// The length line after `$` never ends.
-    TooBigBulkCount,
-    /// A quote was not closed in an inline request.
-    UnbalancedQuotes,
-    /// More than [`Limits::request_bytes_max`] bytes (Redis closes without a word).
-    TooBigRequest,
-}
-
-impl fmt::Display for ProtocolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Protocol error: ")?;
-        f.write_str(match self {
-            ProtocolError::InvalidMultibulkLength => "invalid multibulk length",
-            ProtocolError::InvalidBulkLength => "invalid bulk length",
-            ProtocolError::ExpectedDollar(byte) => {
-                return write!(f, "expected '$', got '{}'", char::from(*byte));
-            }
-            ProtocolError::TooBigInline => "too big inline request",
-            ProtocolError::TooBigMultibulkCount => "too big mbulk count string",
-            ProtocolError::TooBigBulkCount => "too big bulk count string",
-            ProtocolError::UnbalancedQuotes => "unbalanced quotes in request",
-            ProtocolError::TooBigRequest => "too big request",
-        })
-    }
-}
-
-impl std::error::Error for ProtocolError {}
-
-impl ProtocolError {
-    /// The last reply of the connection.
-    pub fn reply(self, out: &mut impl Out) -> Result<(), Full> {
-        match self {
-            // The byte as it came, not its Unicode namesake.
-            ProtocolError::ExpectedDollar(byte) => {
-                let text = [b"ERR Protocol error: expected '$', got '", &[byte][..], b"'"].concat();
-                reply::error(out, &text)
-            }
-            other => reply::error(out, format!("ERR {other}").as_bytes()),
-        }
-    }
-}
-
-/// The arguments of a request, the command's name first. Cheap to copy.
-#[derive(Clone, Copy)]
-pub struct Args<'a> {
-    bytes: &'a [u8],
-    spans: &'a [Span],
-}
-
-impl<'a> Args<'a> {
-    /// How many, the name included.
-    #[inline]
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// Whether there is not even a name.
-    #[inline]
-    pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// The argument at `i`; empty if there is none.
-    #[inline]
-    pub fn at(&self, i: usize) -> &'a [u8] {
-        self.spans.get(i).map_or(&[], |span| span.of(self.bytes))
-    }
-
-    /// The arguments from `first` on.
-    pub fn from(&self, first: usize) -> Args<'a> {
-        Args { bytes: self.bytes, spans: self.spans.get(first..).unwrap_or(&[]) }
-    }
-
-    /// All arguments in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
-        let bytes = self.bytes;
-        self.spans.iter().map(move |span| span.of(bytes))
-    }
-
-    /// The arguments two by two; an odd last one is left out.
-    pub fn pairs(&self) -> impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone + use<'a> {
-        let bytes = self.bytes;
-        let (pairs, _) = self.spans.as_chunks::<2>();
-        pairs.iter().map(move |[key, value]| (key.of(bytes), value.of(bytes)))
-    }
-}
-
-impl fmt::Debug for Args<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
-    }
-}
-
-/// Where an argument is. 32 bits suffice: a request is at most `request_bytes_max` long.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    start: u32,
-    len: u32,
-}
-
-impl Span {
-    #[inline]
-    pub(super) fn new(start: usize, len: usize) -> Span {
-        Span { start: start as u32, len: len as u32 }
-    }
-
-    #[inline]
-    pub(super) fn of(self, bytes: &[u8]) -> &[u8] {
-        let (start, len) = (self.start as usize, self.len as usize);
-        bytes.get(start..start + len).unwrap_or(&[])
-    }
 }
 
 /// What one connection remembers of a request that has not fully arrived.
@@ -206,7 +83,11 @@ impl Parser {
         limits.bulk_bytes_max = limits.bulk_bytes_max.min(limits.request_bytes_max);
         limits.args_max = limits.args_max.min(limits.request_bytes_max);
         limits.inline_bytes_max = limits.inline_bytes_max.min(limits.request_bytes_max);
-        Parser { limits, spans: Vec::with_capacity(SPANS_KEPT), line: Vec::new() }
+        Parser {
+            limits,
+            spans: Vec::with_capacity(SPANS_KEPT),
+            line: Vec::new(),
+        }
     }
 
     /// The request at the start of `input`. Until it is complete, call again with the same
@@ -224,7 +105,10 @@ impl Parser {
         match result {
             Ok((bytes, consumed)) => {
                 resume.scanned = 0;
-                Parsed::Complete { args: Args { bytes, spans: &self.spans }, consumed }
+                Parsed::Complete {
+                    args: Args::new(bytes, &self.spans),
+                    consumed,
+                }
             }
             Err(Stop::Short(more)) => {
                 resume.scanned = input.len() as u32;
@@ -313,10 +197,18 @@ impl Parser {
         // Every valid length has ten digits at most, and nearly every line is one: no search for
         // its end. This pass ignores `scanned`, so it also rereads lines before that.
         let mut value = 0;
-        for (i, byte) in input.get(start..).unwrap_or(&[]).iter().enumerate().take(11) {
+        for (i, byte) in input
+            .get(start..)
+            .unwrap_or(&[])
+            .iter()
+            .enumerate()
+            .take(11)
+        {
             match byte {
                 b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
-                b'\r' if i > 0 && start + i + 1 < input.len() && (input[start] != b'0' || i == 1) => {
+                b'\r'
+                    if i > 0 && start + i + 1 < input.len() && (input[start] != b'0' || i == 1) =>
+                {
                     return Ok((Some(value), start + i + 2));
                 }
                 _ => break,
@@ -351,7 +243,13 @@ impl Parser {
     #[cold]
     fn pause(&mut self, resume: &mut Resume, at: usize, left: usize) {
         if self.spans.len() > RESTART_MAX {
-            let empty = || Box::new(Many { spans: Vec::new(), at, left });
+            let empty = || {
+                Box::new(Many {
+                    spans: Vec::new(),
+                    at,
+                    left,
+                })
+            };
             let many = resume.many.get_or_insert_with(empty);
             (many.at, many.left) = (at, left);
             std::mem::swap(&mut self.spans, &mut many.spans);

@@ -51,7 +51,11 @@ pub struct Session {
 impl Session {
     /// A fresh connection.
     pub fn new(id: u64) -> Self {
-        Session { id, subscriptions: 0, name: None }
+        Session {
+            id,
+            subscriptions: 0,
+            name: None,
+        }
     }
 
     /// The name that `CLIENT SETNAME` gave.

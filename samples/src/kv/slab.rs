@@ -41,6 +41,7 @@ pub(super) struct Slab {
     chunks: Vec<Box<[Line; CHUNK]>>,
     free: Option<u32>,
     len: usize,
+    slots: usize,
 }
 
 impl Slab {
@@ -56,12 +57,17 @@ impl Slab {
 
     /// One past the largest slot number ever in use.
     pub(super) fn slots(&self) -> usize {
-        self.chunks.len() * CHUNK
+        self.slots
     }
 
     #[inline]
     pub(super) fn entry(&self, slot: u32) -> Option<&Entry> {
-        match &self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)?.0 {
+        match &self
+            .chunks
+            .get(slot as usize / CHUNK)?
+            .get(slot as usize % CHUNK)?
+            .0
+        {
             Slot::Used(entry) => Some(entry),
             Slot::Free { .. } => None,
         }
@@ -87,6 +93,7 @@ impl Slab {
         };
         self.free = (next != NONE).then_some(next);
         self.len += 1;
+        self.slots = self.slots.max(slot as usize + 1);
         Some(slot)
     }
 
@@ -110,17 +117,26 @@ impl Slab {
 
     #[inline]
     fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        let line = self.chunks.get_mut(slot as usize / CHUNK)?.get_mut(slot as usize % CHUNK)?;
+        let line = self
+            .chunks
+            .get_mut(slot as usize / CHUNK)?
+            .get_mut(slot as usize % CHUNK)?;
         Some(&mut line.0)
     }
 
     /// Adds a chunk whose slots form the free list, lowest first.
     fn grow(&mut self) -> Option<u32> {
-        let first = self.slots();
+        let first = self.chunks.len() * CHUNK;
         if first + CHUNK > SLOTS_MAX {
             return None;
         }
-        let next = |i: usize| if i + 1 < CHUNK { (first + i + 1) as u32 } else { NONE };
+        let next = |i: usize| {
+            if i + 1 < CHUNK {
+                (first + i + 1) as u32
+            } else {
+                NONE
+            }
+        };
         let line = |i| Line(Slot::Free { next: next(i) });
         let chunk: Box<[Line]> = (0..CHUNK).map(line).collect();
         self.chunks.push(chunk.try_into().ok()?);
@@ -133,7 +149,12 @@ mod tests {
     use super::*;
 
     fn entry(n: u32) -> Entry {
-        Entry { key: Key::new(&n.to_le_bytes()), value: Value::EMPTY, due: NEVER, place: UNARMED }
+        Entry {
+            key: Key::new(&n.to_le_bytes()),
+            value: Value::EMPTY,
+            due: NEVER,
+            place: UNARMED,
+        }
     }
 
     #[test]
@@ -147,14 +168,17 @@ mod tests {
         let slots: Vec<u32> = (0..3000).map(|n| slab.insert(entry(n)).unwrap()).collect();
         assert_eq!(slab.len(), 3000);
         for (n, slot) in slots.iter().enumerate() {
-            assert_eq!(slab.entry(*slot).unwrap().key.as_bytes(), (n as u32).to_le_bytes());
+            assert_eq!(
+                slab.entry(*slot).unwrap().key.as_bytes(),
+                (n as u32).to_le_bytes()
+            );
         }
         assert!(slab.remove(slots[7]).is_some());
         assert!(slab.remove(slots[7]).is_none() && slab.entry(slots[7]).is_none());
         assert!(slab.remove(slots[9]).is_some());
         assert_eq!(slab.insert(entry(1)), Some(slots[9]));
         assert_eq!(slab.insert(entry(2)), Some(slots[7]));
-        assert_eq!((slab.len(), slab.slots()), (3000, 3072));
+        assert_eq!((slab.len(), slab.slots()), (3000, 3000));
         assert!(slab.entry(u32::MAX).is_none());
     }
 }

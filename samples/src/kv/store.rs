@@ -101,15 +101,24 @@ impl Store {
         self.live(self.hash_key.hash(key), key, now_ms).is_some()
     }
 
-    /// Gives `key` a value. Overwriting a short value, or one of about the same length, allocates nothing.
+    /// Gives `key` a value. Overwriting a short value, or one of about the same length,
+    /// allocates nothing.
     #[inline]
-    pub fn set(&mut self, key: &[u8], value: &[u8], ttl: Ttl, now_ms: u64) -> Result<(), StoreFull> {
+    pub fn set(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        ttl: Ttl,
+        now_ms: u64,
+    ) -> Result<(), StoreFull> {
         let hash = self.hash_key.hash(key);
         let Some(slot) = self.live(hash, key, now_ms) else {
             return self.insert(hash, key, value, ttl);
         };
         let room = self.bytes_max.saturating_sub(self.used_bytes());
-        let Some(entry) = self.slab.entry_mut(slot) else { return Ok(()) };
+        let Some(entry) = self.slab.entry_mut(slot) else {
+            return Ok(());
+        };
         let before = entry.value.heap_bytes();
         let after = entry.value.heap_bytes_after_set(value.len());
         if after.saturating_sub(before) > room {
@@ -131,12 +140,21 @@ impl Store {
     pub fn append(&mut self, key: &[u8], tail: &[u8], now_ms: u64) -> Result<usize, StoreFull> {
         let hash = self.hash_key.hash(key);
         let Some(slot) = self.live(hash, key, now_ms) else {
-            return self.insert(hash, key, tail, Ttl::Clear).map(|()| tail.len());
+            return self
+                .insert(hash, key, tail, Ttl::Clear)
+                .map(|()| tail.len());
         };
         let room = self.bytes_max.saturating_sub(self.used_bytes());
-        let Some(entry) = self.slab.entry_mut(slot) else { return Ok(0) };
+        let Some(entry) = self.slab.entry_mut(slot) else {
+            return Ok(0);
+        };
         let before = entry.value.heap_bytes();
-        if entry.value.heap_bytes_after_append(tail.len()).saturating_sub(before) > room {
+        if entry
+            .value
+            .heap_bytes_after_append(tail.len())
+            .saturating_sub(before)
+            > room
+        {
             return Err(StoreFull);
         }
         entry.value.append(tail);
@@ -161,9 +179,9 @@ impl Store {
                 let slot = self.live(self.hash_key.hash(key), key, now_ms);
                 needed += match slot.and_then(|slot| self.slab.entry(slot)) {
                     None => new_bytes(key, value),
-                    Some(Entry { value: old, .. }) => {
-                        old.heap_bytes_after_set(value.len()).saturating_sub(old.heap_bytes())
-                    }
+                    Some(Entry { value: old, .. }) => old
+                        .heap_bytes_after_set(value.len())
+                        .saturating_sub(old.heap_bytes()),
                 };
                 needed <= room
             })
@@ -179,14 +197,17 @@ impl Store {
     /// When `key` goes: `None` if it does not exist, `Some(None)` if it has no time to live.
     pub fn due(&mut self, key: &[u8], now_ms: u64) -> Option<Option<u64>> {
         let slot = self.live(self.hash_key.hash(key), key, now_ms)?;
-        self.slab.entry(slot).map(|entry| (entry.due != NEVER).then_some(entry.due))
+        self.slab
+            .entry(slot)
+            .map(|entry| (entry.due != NEVER).then_some(entry.due))
     }
 
     /// Sets or clears when `key` goes; whether it exists.
     pub fn set_due(&mut self, key: &[u8], due: Option<u64>, now_ms: u64) -> bool {
         let slot = self.live(self.hash_key.hash(key), key, now_ms);
         if let Some(slot) = slot {
-            self.expiry.set_due(&mut self.slab, slot, due.unwrap_or(NEVER));
+            self.expiry
+                .set_due(&mut self.slab, slot, due.unwrap_or(NEVER));
         }
         slot.is_some()
     }
@@ -228,7 +249,10 @@ impl Store {
     pub fn keys(&self, cursors: Range<u64>, now_ms: u64) -> impl Iterator<Item = &[u8]> {
         let end = cursors.end.min(self.cursor_end());
         (cursors.start..end).filter_map(move |slot| {
-            let entry = self.slab.entry(slot as u32).filter(|entry| entry.due > now_ms)?;
+            let entry = self
+                .slab
+                .entry(slot as u32)
+                .filter(|entry| entry.due > now_ms)?;
             Some(entry.key.as_bytes())
         })
     }
@@ -236,9 +260,15 @@ impl Store {
     /// The cursor at which a page of about `count` keys from `cursor` ends. Looks at ten
     /// times as many slots at most, so that a store full of holes stalls nobody.
     pub fn page_end(&self, cursor: u64, count: u64) -> u64 {
-        let end = cursor.saturating_add(count.saturating_mul(10)).min(self.cursor_end());
+        let end = cursor
+            .saturating_add(count.saturating_mul(10))
+            .min(self.cursor_end());
         let used = |slot: &u64| self.slab.entry(*slot as u32).is_some();
-        let last = (cursor..end).filter(used).take(count.try_into().unwrap_or(usize::MAX)).enumerate().last();
+        let last = (cursor..end)
+            .filter(used)
+            .take(count.try_into().unwrap_or(usize::MAX))
+            .enumerate()
+            .last();
         match last {
             Some((i, slot)) if i as u64 + 1 == count => slot + 1,
             _ => end.max(cursor),
@@ -273,7 +303,12 @@ impl Store {
         if new_bytes(key, value) > self.bytes_max.saturating_sub(self.used_bytes()) {
             return Err(StoreFull);
         }
-        let mut entry = Entry { key: Key::new(key), value: Value::EMPTY, due: NEVER, place: UNARMED };
+        let mut entry = Entry {
+            key: Key::new(key),
+            value: Value::EMPTY,
+            due: NEVER,
+            place: UNARMED,
+        };
         entry.value.set(value);
         let heap_bytes = Key::heap_bytes(key) + entry.value.heap_bytes();
         // Two thousand million entries: full by number.

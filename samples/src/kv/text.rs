@@ -31,19 +31,29 @@ impl Key {
 
     /// Bytes on the heap for a key of this text.
     pub(super) fn heap_bytes(text: &[u8]) -> u64 {
-        if text.len() <= KEY_INLINE { 0 } else { block_bytes(text.len()) }
+        if text.len() <= KEY_INLINE {
+            0
+        } else {
+            block_bytes(text.len())
+        }
     }
 }
 
 /// A value: replaced and appended to.
 pub(super) enum Value {
     /// Fits beside `Vec`'s fields because a capacity has spare bit patterns.
-    Inline { len: u8, bytes: [u8; VALUE_INLINE] },
+    Inline {
+        len: u8,
+        bytes: [u8; VALUE_INLINE],
+    },
     Heap(Vec<u8>),
 }
 
 impl Value {
-    pub(super) const EMPTY: Value = Value::Inline { len: 0, bytes: [0; VALUE_INLINE] };
+    pub(super) const EMPTY: Value = Value::Inline {
+        len: 0,
+        bytes: [0; VALUE_INLINE],
+    };
 
     #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -163,7 +173,10 @@ mod tests {
                 value.set(&vec![b'a'; first]);
                 let at_most = value.heap_bytes_after_append(second);
                 value.append(&vec![b'b'; second]);
-                assert_eq!(value.as_bytes(), [vec![b'a'; first], vec![b'b'; second]].concat());
+                assert_eq!(
+                    value.as_bytes(),
+                    [vec![b'a'; first], vec![b'b'; second]].concat()
+                );
                 assert!(value.heap_bytes() <= at_most);
             }
         }

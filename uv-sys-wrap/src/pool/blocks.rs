@@ -4,8 +4,9 @@
 //! used, and at last a new mapping, up to the limit. Nothing is unmapped before the pool and all its blocks are
 //! gone: addresses stay valid. Only the loop's thread has this; the shared part is [`Home`].
 
-use super::block::{Header, Hold, Home, Origin};
+use super::block::{Header, Hold, Origin};
 use super::config::{PoolConfig, PoolError};
+use super::home::Home;
 use super::leaks;
 use super::mapping::Mapping;
 use std::cell::Cell;

@@ -18,15 +18,16 @@
 //! - While no `ReadBuf` lives, a quarter of the block is free behind the floor, or another block is at hand
 //!   (`spare`). So reading never waits for a block, and libuv never gets an empty buffer.
 //!
-//! Files: `config` (sizes, counts, errors) · `mapping` (memory from the kernel) · `block` (counting, and coming
-//! back from any thread) · `blocks` (the supply) · `heap` (the overflow) · `nook` (small copies) · `read_buf`
-//! (keeping) · `chunk` (what is kept) · `leaks` (what never came back) · `sync` (std or loom).
+//! Files: `config` (sizes, counts, errors) · `mapping` (memory from the kernel) · `block` (counting) · `home`
+//! (coming back from any thread) · `blocks` (the supply) · `heap` (the overflow) · `nook` (small copies) ·
+//! `read_buf` (keeping) · `chunk` (what is kept) · `leaks` (what never came back) · `sync` (std or loom).
 
 mod block;
 mod blocks;
 mod chunk;
 mod config;
 mod heap;
+mod home;
 mod leaks;
 mod mapping;
 mod nook;

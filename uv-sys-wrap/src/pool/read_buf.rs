@@ -133,7 +133,7 @@ impl Deref for ReadBuf<'_> {
 }
 
 impl Drop for ReadBuf<'_> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.block == self.pool.hot.block() {
             self.pool.end_read();

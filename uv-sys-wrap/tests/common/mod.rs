@@ -41,7 +41,9 @@ impl Sink for Script {
         if token == TICK {
             return;
         }
-        self.log.borrow_mut().push(format!("{} {}", token.0, name(&event)));
+        self.log
+            .borrow_mut()
+            .push(format!("{} {}", token.0, name(&event)));
         (self.act)(&self.uv, token, handle, event);
     }
 }
@@ -49,14 +51,21 @@ impl Sink for Script {
 fn name(event: &Event<'_>) -> String {
     match event {
         Event::Read(buf) => format!("Read({})", buf.len()),
-        Event::Written { bufs, result: Ok(()) } => format!("Written({})", bufs.len_bytes()),
-        Event::Written { result: Err(error), .. } => format!("Written({:?})", error.kind()),
+        Event::Written {
+            bufs,
+            result: Ok(()),
+        } => format!("Written({})", bufs.len_bytes()),
+        Event::Written {
+            result: Err(error), ..
+        } => format!("Written({:?})", error.kind()),
         Event::ShutDown(Ok(())) => "ShutDown".into(),
         Event::ShutDown(Err(error)) => format!("ShutDown({:?})", error.kind()),
         Event::Failed(error) => format!("Failed({:?})", error.kind()),
         Event::Signal(signum) => format!("Signal({signum})"),
         Event::Worked { result: Ok(()), .. } => "Worked".into(),
-        Event::Worked { result: Err(error), .. } => format!("Worked({:?})", error.kind()),
+        Event::Worked {
+            result: Err(error), ..
+        } => format!("Worked({:?})", error.kind()),
         event => format!("{event:?}"),
     }
 }
@@ -80,10 +89,19 @@ impl World {
     ) -> World {
         let log = Log::default();
         let kept = log.clone();
-        let script = |uv: &Uv| Script { uv: uv.clone(), act: Box::new(act), log: kept };
+        let script = |uv: &Uv| Script {
+            uv: uv.clone(),
+            act: Box::new(act),
+            log: kept,
+        };
         let uv_loop = Loop::new(config, script).unwrap();
         let uv = uv_loop.uv().clone();
-        World { uv_loop, uv, log, tick: None }
+        World {
+            uv_loop,
+            uv,
+            log,
+            tick: None,
+        }
     }
 
     /// A world that only logs.
@@ -101,7 +119,11 @@ impl World {
         }
         let start = Instant::now();
         while !done() {
-            assert!(start.elapsed() < PATIENCE, "waited too long for {what}; {:#?}", self.log);
+            assert!(
+                start.elapsed() < PATIENCE,
+                "waited too long for {what}; {:#?}",
+                self.log
+            );
             self.uv_loop.run(RunMode::Once).unwrap();
         }
     }
@@ -110,7 +132,9 @@ impl World {
     #[track_caller]
     pub fn until_logged(&mut self, text: &str, times: usize) {
         let log = self.log.clone();
-        self.until(text, move || log.borrow().iter().filter(|entry| *entry == text).count() >= times);
+        self.until(text, move || {
+            log.borrow().iter().filter(|entry| *entry == text).count() >= times
+        });
     }
 
     /// Runs a few turns without waiting for anything.
@@ -132,7 +156,11 @@ impl World {
         let uv = self.uv.clone();
         drop(self.uv_loop.close().map_err(|error| panic!("{error}")));
         let stats = uv.stats();
-        assert_eq!((stats.handles_live, stats.handles_closing), (0, 0), "{stats:?}");
+        assert_eq!(
+            (stats.handles_live, stats.handles_closing),
+            (0, 0),
+            "{stats:?}"
+        );
         assert_eq!((stats.requests_live, stats.work_live), (0, 0), "{stats:?}");
     }
 }

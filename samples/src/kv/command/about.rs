@@ -1,10 +1,10 @@
 //! Commands about the server: configuration, statistics, and the commands themselves.
 
+use super::super::glob;
+use super::super::reply::{self, Full, Out};
 use super::admin::VERSION;
 use super::table::{self, COMMANDS, Spec};
 use super::{Call, Effect, Outcome, Refusal, is, quoted};
-use super::super::glob;
-use super::super::reply::{self, Full, Out};
 use std::fmt::Write;
 
 impl<'r, O: Out> Call<'r, '_, O> {
@@ -24,7 +24,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
         // Parameter names are of lower case, and any case asks for them.
         let patterns: Vec<Vec<u8>> = patterns.iter().map(<[u8]>::to_ascii_lowercase).collect();
         let wanted = |(name, _): &&(&str, String)| {
-            patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes()))
+            patterns
+                .iter()
+                .any(|pattern| glob::matches(pattern, name.as_bytes()))
         };
         let parameters = self.parameters();
         reply::array(self.out, 2 * parameters.iter().filter(wanted).count())?;
@@ -42,7 +44,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
             return Refusal::Arity(Some("set"));
         }
         let known = self.parameters().map(|(name, _)| name);
-        let unknown = pairs.pairs().find(|(name, _)| !known.iter().any(|known| is(name, known)));
+        let unknown = pairs
+            .pairs()
+            .find(|(name, _)| !known.iter().any(|known| is(name, known)));
         Refusal::Quoting(match unknown {
             Some((name, _)) => {
                 let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
@@ -50,7 +54,12 @@ impl<'r, O: Out> Call<'r, '_, O> {
             }
             None => {
                 let text = b"ERR CONFIG SET failed (possibly related to argument '";
-                [text, quoted(pairs.at(0)), b"') - can't set immutable config"].concat()
+                [
+                    text,
+                    quoted(pairs.at(0)),
+                    b"') - can't set immutable config",
+                ]
+                .concat()
             }
         })
     }
@@ -65,7 +74,10 @@ impl<'r, O: Out> Call<'r, '_, O> {
             ("maxmemory", self.maxmemory().to_string()),
             ("maxmemory-policy", "noeviction".into()),
             ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
-            ("client-query-buffer-limit", limits.request_bytes_max.to_string()),
+            (
+                "client-query-buffer-limit",
+                limits.request_bytes_max.to_string(),
+            ),
         ]
     }
 
@@ -80,7 +92,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
     pub(super) fn info(&mut self) -> Outcome<'r> {
         let wanted = self.args.from(1);
         let all = wanted.is_empty()
-            || wanted.iter().any(|arg| ["all", "default", "everything"].iter().any(|word| is(arg, word)));
+            || wanted.iter().any(|arg| {
+                ["all", "default", "everything"]
+                    .iter()
+                    .any(|word| is(arg, word))
+            });
         let mut text = String::new();
         for (name, lines) in self.sections() {
             if all || wanted.iter().any(|arg| is(arg, name)) {
@@ -109,7 +125,10 @@ impl<'r, O: Out> Call<'r, '_, O> {
                     uptime / 86_400
                 ),
             ),
-            ("Clients", format!("connected_clients:{}\r\n", stats.clients)),
+            (
+                "Clients",
+                format!("connected_clients:{}\r\n", stats.clients),
+            ),
             (
                 "Memory",
                 format!(
@@ -134,7 +153,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
     pub(super) fn command(&mut self) -> Outcome<'r> {
         if self.args.len() == 1 {
             reply::array(self.out, COMMANDS.len())?;
-            COMMANDS.iter().try_for_each(|spec| describe(spec, self.out))?;
+            COMMANDS
+                .iter()
+                .try_for_each(|spec| describe(spec, self.out))?;
             return Ok(Effect::None);
         }
         let names = self.args.from(2);
@@ -142,7 +163,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
             "count" => return self.count(COMMANDS.len()),
             "docs" if names.is_empty() => {
                 reply::array(self.out, 2 * COMMANDS.len())?;
-                COMMANDS.iter().try_for_each(|spec| document(spec, self.out))?;
+                COMMANDS
+                    .iter()
+                    .try_for_each(|spec| document(spec, self.out))?;
             }
             "docs" => {
                 let known = || names.iter().filter_map(table::find);
@@ -151,7 +174,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
             }
             "info" if names.is_empty() => {
                 reply::array(self.out, COMMANDS.len())?;
-                COMMANDS.iter().try_for_each(|spec| describe(spec, self.out))?;
+                COMMANDS
+                    .iter()
+                    .try_for_each(|spec| describe(spec, self.out))?;
             }
             "info" => {
                 reply::array(self.out, names.len())?;
@@ -163,7 +188,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
             _ if !names.is_empty() => return Err(super::SYNTAX),
             _ => {
                 reply::array(self.out, COMMANDS.len())?;
-                COMMANDS.iter().try_for_each(|spec| reply::bulk(self.out, spec.name.as_bytes()))?;
+                COMMANDS
+                    .iter()
+                    .try_for_each(|spec| reply::bulk(self.out, spec.name.as_bytes()))?;
             }
         }
         Ok(Effect::None)
@@ -176,14 +203,21 @@ fn describe(spec: &Spec, out: &mut impl Out) -> Result<(), Full> {
     reply::bulk(out, spec.name.as_bytes())?;
     reply::integer(out, spec.arity.into())?;
     reply::array(out, spec.flag_names().count())?;
-    spec.flag_names().try_for_each(|flag| reply::simple(out, flag))?;
-    spec.keys.iter().try_for_each(|key| reply::integer(out, i64::from(*key)))?;
+    spec.flag_names()
+        .try_for_each(|flag| reply::simple(out, flag))?;
+    spec.keys
+        .iter()
+        .try_for_each(|key| reply::integer(out, i64::from(*key)))?;
     (0..4).try_for_each(|_| reply::array(out, 0))
 }
 
 /// One pair of `COMMAND DOCS`.
 fn document(spec: &Spec, out: &mut impl Out) -> Result<(), Full> {
-    let fields = [("summary", spec.summary), ("since", spec.since), ("group", spec.group)];
+    let fields = [
+        ("summary", spec.summary),
+        ("since", spec.since),
+        ("group", spec.group),
+    ];
     reply::bulk(out, spec.name.as_bytes())?;
     reply::array(out, 2 * fields.len())?;
     fields.iter().try_for_each(|(name, text)| {

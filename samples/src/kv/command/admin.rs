@@ -1,8 +1,8 @@
 //! Commands on the connection: ping, hello, client, reset and what ends it.
 
-use super::{Call, Effect, Outcome, Refusal, SYNTAX, integer, is, quoted};
 use super::super::number::parse_i64;
 use super::super::reply::{self, Full, Out};
+use super::{Call, Effect, Outcome, Refusal, SYNTAX, integer, is, quoted};
 
 /// Longest client name. Redis has no limit; here every lasting byte has one.
 const NAME_BYTES_MAX: usize = 256;
@@ -54,7 +54,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
     pub(super) fn hello(&mut self) -> Outcome<'r> {
         if self.args.len() > 1 {
             let version = parse_i64(self.args.at(1));
-            match version.ok_or(Refusal::Error("ERR Protocol version is not an integer or out of range"))? {
+            match version.ok_or(Refusal::Error(
+                "ERR Protocol version is not an integer or out of range",
+            ))? {
                 2 => {}
                 _ => return Err(NO_PROTOCOL),
             }
@@ -112,7 +114,14 @@ impl<'r, O: Out> Call<'r, '_, O> {
     }
 
     pub(super) fn client(&mut self) -> Outcome<'r> {
-        let subs = [("getname", 2), ("id", 2), ("info", 2), ("list", -2), ("setinfo", 4), ("setname", 3)];
+        let subs = [
+            ("getname", 2),
+            ("id", 2),
+            ("info", 2),
+            ("list", -2),
+            ("setinfo", 4),
+            ("setname", 3),
+        ];
         match self.subcommand(&subs)? {
             "getname" => {
                 reply::bulk_or_null(self.out, self.session.name.as_deref())?;
@@ -143,7 +152,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
         let start = format!("id={} name=", self.session.id);
         let end = format!(
             " flags={} db=0 sub={} multi=-1 cmd=client|{sub} user=default resp=2\n",
-            if self.session.subscriptions > 0 { 'P' } else { 'N' },
+            if self.session.subscriptions > 0 {
+                'P'
+            } else {
+                'N'
+            },
             self.session.subscriptions,
         );
         [start.as_bytes(), self.session.name(), end.as_bytes()].concat()

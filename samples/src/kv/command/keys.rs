@@ -1,10 +1,10 @@
 //! Commands on keys: existence, time to live, iteration.
 
-use super::{Call, Effect, Outcome, Refusal, SYNTAX, integer, is, quoted};
 use super::super::glob;
 use super::super::number::Decimal;
 use super::super::reply::{self, Out};
 use super::super::resp::Args;
+use super::{Call, Effect, Outcome, Refusal, SYNTAX, integer, is, quoted};
 
 /// Keys that a `SCAN` without `COUNT` looks at, as in Redis.
 const SCAN_COUNT: u64 = 10;
@@ -12,13 +12,19 @@ const SCAN_COUNT: u64 = 10;
 impl<'r, O: Out> Call<'r, '_, O> {
     pub(super) fn del(&mut self) -> Outcome<'r> {
         let keys = self.args.from(1);
-        let removed = keys.iter().filter(|key| self.server.store.remove(key, self.now_ms)).count();
+        let removed = keys
+            .iter()
+            .filter(|key| self.server.store.remove(key, self.now_ms))
+            .count();
         self.count(removed)
     }
 
     pub(super) fn exists(&mut self) -> Outcome<'r> {
         let keys = self.args.from(1);
-        let found = keys.iter().filter(|key| self.server.store.contains(key, self.now_ms)).count();
+        let found = keys
+            .iter()
+            .filter(|key| self.server.store.contains(key, self.now_ms))
+            .count();
         self.count(found)
     }
 
@@ -104,7 +110,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
         };
         let options = ScanOptions::parse(self.args.from(2))?;
         let end = self.server.store.page_end(cursor, options.count);
-        let next = if end < self.server.store.cursor_end() { end } else { 0 };
+        let next = if end < self.server.store.cursor_end() {
+            end
+        } else {
+            0
+        };
         reply::array(self.out, 2)?;
         reply::bulk(self.out, Decimal::unsigned(next).as_bytes())?;
         if options.other_type {
@@ -161,7 +171,9 @@ impl When {
             ));
         }
         if when.later && when.earlier {
-            return Err(Refusal::Error("ERR GT and LT options at the same time are not compatible"));
+            return Err(Refusal::Error(
+                "ERR GT and LT options at the same time are not compatible",
+            ));
         }
         Ok(when)
     }
@@ -185,10 +197,11 @@ struct ScanOptions<'r> {
 
 impl<'r> ScanOptions<'r> {
     fn parse(args: Args<'r>) -> Result<Self, Refusal> {
-        let mut options = ScanOptions { count: SCAN_COUNT, pattern: None, other_type: false };
-        if !args.len().is_multiple_of(2) {
-            return Err(SYNTAX);
-        }
+        let mut options = ScanOptions {
+            count: SCAN_COUNT,
+            pattern: None,
+            other_type: false,
+        };
         for (option, value) in args.pairs() {
             match option {
                 _ if is(option, "count") => {
@@ -201,6 +214,9 @@ impl<'r> ScanOptions<'r> {
                 _ if is(option, "type") => options.other_type = !is(value, "string"),
                 _ => return Err(SYNTAX),
             }
+        }
+        if !args.len().is_multiple_of(2) {
+            return Err(SYNTAX);
         }
         Ok(options)
     }

@@ -1,13 +1,14 @@
 //! Commands on values: get, set and their kin, counters, append.
 
-use super::{Call, Effect, NOT_INTEGER, Outcome, Refusal, SYNTAX, integer, is};
 use super::super::number::{Decimal, parse_i64};
 use super::super::reply::{self, Out};
 use super::super::resp::Args;
 use super::super::store::{StoreFull, Ttl};
+use super::{Call, Effect, NOT_INTEGER, Outcome, Refusal, SYNTAX, integer, is};
 
 const OVERFLOW: Refusal = Refusal::Error("ERR increment or decrement would overflow");
-const TOO_LONG: Refusal = Refusal::Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+const TOO_LONG: Refusal =
+    Refusal::Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 impl<'r, O: Out> Call<'r, '_, O> {
     #[inline]
@@ -65,7 +66,9 @@ impl<'r, O: Out> Call<'r, '_, O> {
         if self.server.store.contains(self.args.at(1), self.now_ms) {
             return self.integer(0);
         }
-        self.server.store.set(self.args.at(1), self.args.at(2), Ttl::Clear, self.now_ms)?;
+        self.server
+            .store
+            .set(self.args.at(1), self.args.at(2), Ttl::Clear, self.now_ms)?;
         self.integer(1)
     }
 
@@ -110,7 +113,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
 
     pub(super) fn append(&mut self) -> Outcome<'r> {
         let (key, tail) = (self.args.at(1), self.args.at(2));
-        let len = self.server.store.get(key, self.now_ms).map_or(0, <[u8]>::len);
+        let len = self
+            .server
+            .store
+            .get(key, self.now_ms)
+            .map_or(0, <[u8]>::len);
         if len.saturating_add(tail.len()) > self.server.limits.bulk_bytes_max {
             return Err(TOO_LONG);
         }
@@ -119,7 +126,11 @@ impl<'r, O: Out> Call<'r, '_, O> {
     }
 
     pub(super) fn strlen(&mut self) -> Outcome<'r> {
-        let len = self.server.store.get(self.args.at(1), self.now_ms).map_or(0, <[u8]>::len);
+        let len = self
+            .server
+            .store
+            .get(self.args.at(1), self.now_ms)
+            .map_or(0, <[u8]>::len);
         self.count(len)
     }
 
@@ -135,19 +146,28 @@ impl<'r, O: Out> Call<'r, '_, O> {
             None => 0,
         };
         let new = old.checked_add(step).ok_or(OVERFLOW)?;
-        store.set(self.args.at(1), Decimal::signed(new).as_bytes(), Ttl::Keep, self.now_ms)?;
+        store.set(
+            self.args.at(1),
+            Decimal::signed(new).as_bytes(),
+            Ttl::Keep,
+            self.now_ms,
+        )?;
         self.integer(new)
     }
 
     pub(super) fn decrby(&mut self) -> Outcome<'r> {
         let step = integer(self.args.at(2))?;
-        let step = step.checked_neg().ok_or(Refusal::Error("ERR decrement would overflow"))?;
+        let step = step
+            .checked_neg()
+            .ok_or(Refusal::Error("ERR decrement would overflow"))?;
         self.add(Some(step))
     }
 
     #[inline]
     fn store_value(&mut self, value: usize, ttl: Ttl) -> Outcome<'r> {
-        self.server.store.set(self.args.at(1), self.args.at(value), ttl, self.now_ms)?;
+        self.server
+            .store
+            .set(self.args.at(1), self.args.at(value), ttl, self.now_ms)?;
         self.ok()
     }
 
@@ -163,8 +183,14 @@ impl<'r, O: Out> Call<'r, '_, O> {
 
     /// The Unix milliseconds that a number given in this unit means.
     pub(super) fn due(&self, value: i64, unit_ms: i64, relative: bool) -> Result<i64, Refusal> {
-        let base = if relative { i64::try_from(self.now_ms).unwrap_or(i64::MAX) } else { 0 };
-        let due = value.checked_mul(unit_ms).and_then(|ms| ms.checked_add(base));
+        let base = if relative {
+            i64::try_from(self.now_ms).unwrap_or(i64::MAX)
+        } else {
+            0
+        };
+        let due = value
+            .checked_mul(unit_ms)
+            .and_then(|ms| ms.checked_add(base));
         due.ok_or(Refusal::InvalidExpire)
     }
 }
@@ -186,15 +212,12 @@ impl<'r> SetOptions<'r> {
         let mut i = 0;
         while i < args.len() {
             let option = args.at(i);
-            let unit = match option {
-                _ if is(option, "ex") => Some((1000, true)),
-                _ if is(option, "px") => Some((1, true)),
-                _ if is(option, "exat") => Some((1000, false)),
-                _ if is(option, "pxat") => Some((1, false)),
-                _ => None,
-            };
-            if let Some((unit, relative)) = unit {
-                if options.expire.is_some() || options.keep_ttl || i + 1 == args.len() {
+            if let Some((unit, relative)) = expiry_unit(option) {
+                // The same unit again replaces the first, as in Redis; another is an error.
+                let clash = options
+                    .expire
+                    .is_some_and(|(_, u, r)| (u, r) != (unit, relative));
+                if clash || options.keep_ttl || i + 1 == args.len() {
                     return Err(SYNTAX);
                 }
                 options.expire = Some((args.at(i + 1), unit, relative));
@@ -215,5 +238,16 @@ impl<'r> SetOptions<'r> {
             i += 1;
         }
         Ok(options)
+    }
+}
+
+/// For an option that gives an expiry: its unit in milliseconds, and whether it counts from now.
+fn expiry_unit(option: &[u8]) -> Option<(i64, bool)> {
+    match option {
+        _ if is(option, "ex") => Some((1000, true)),
+        _ if is(option, "px") => Some((1, true)),
+        _ if is(option, "exat") => Some((1000, false)),
+        _ if is(option, "pxat") => Some((1, false)),
+        _ => None,
     }
 }

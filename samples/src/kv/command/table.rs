@@ -53,7 +53,10 @@ impl Spec {
             (PUBSUB, "pubsub"),
             (FAST, "fast"),
         ];
-        names.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
+        names
+            .into_iter()
+            .filter(move |(flag, _)| flags & flag != 0)
+            .map(|(_, name)| name)
     }
 }
 
@@ -61,7 +64,11 @@ impl Spec {
 #[inline]
 pub(super) fn takes(arity: i8, args: usize) -> bool {
     let least = usize::from(arity.unsigned_abs());
-    if arity < 0 { args >= least } else { args == least }
+    if arity < 0 {
+        args >= least
+    } else {
+        args == least
+    }
 }
 
 /// The command of this name.
@@ -218,7 +225,17 @@ mod tests {
     #[test]
     fn nothing_else_is() {
         let long = [b'a'; 17];
-        for name in [&b""[..], b"ge", b"gett", b"get\0", b"\0get", b"get ", b"config|get", b"[", &long] {
+        for name in [
+            &b""[..],
+            b"ge",
+            b"gett",
+            b"get\0",
+            b"\0get",
+            b"get ",
+            b"config|get",
+            b"[",
+            &long,
+        ] {
             assert!(find(name).is_none(), "{}", name.escape_ascii());
         }
         // A byte that differs from a letter of the name in bit 5 only, and is no letter.

@@ -1,5 +1,6 @@
 //! The parser: wording of errors, limits, and that the cuts of a stream do not matter.
 
+use super::super::reply;
 use super::*;
 use proptest::prelude::*;
 
@@ -75,8 +76,14 @@ fn errors_are_worded_as_in_redis() {
 
 #[test]
 fn empty_requests_are_skipped() {
-    let (requests, error) = feed(&mut parser(), &[b"\r\n\n  \r\n*0\r\n*-1\r\nPING\r\n*1\r\n$0\r\n\r\n"]);
-    assert_eq!((requests, error), (vec![vec![b"PING".to_vec()], vec![b"".to_vec()]], None));
+    let (requests, error) = feed(
+        &mut parser(),
+        &[b"\r\n\n  \r\n*0\r\n*-1\r\nPING\r\n*1\r\n$0\r\n\r\n"],
+    );
+    assert_eq!(
+        (requests, error),
+        (vec![vec![b"PING".to_vec()], vec![b"".to_vec()]], None)
+    );
 }
 
 #[test]
@@ -91,7 +98,10 @@ fn limits_are_checked_before_the_bytes_arrive() {
     for (input, expected) in [
         (&b"*4\r\n"[..], ProtocolError::InvalidMultibulkLength),
         (b"*1\r\n$11\r\n", ProtocolError::InvalidBulkLength),
-        (b"*3\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n$10\r\n", ProtocolError::TooBigRequest),
+        (
+            b"*3\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n$10\r\n",
+            ProtocolError::TooBigRequest,
+        ),
         (b"123456789012345678901", ProtocolError::TooBigInline),
         (b"123456789012345678901\n", ProtocolError::TooBigInline),
     ] {
@@ -117,7 +127,9 @@ fn a_length_of_nine_digits_is_read_again() {
     let input = b"*2\r\n$3\r\nGET\r\n$536870912\r\nabc";
     for len in [input.len() - 2, input.len() - 1, input.len()] {
         match parser.parse(&mut resume, &input[..len]) {
-            Parsed::Incomplete { more } => assert_eq!(more, 536_870_912 + 2 + input.len() - 3 - len),
+            Parsed::Incomplete { more } => {
+                assert_eq!(more, 536_870_912 + 2 + input.len() - 3 - len)
+            }
             other => panic!("{other:?}"),
         };
     }
@@ -125,7 +137,7 @@ fn a_length_of_nine_digits_is_read_again() {
 
 #[test]
 fn byte_by_byte_is_not_quadratic() {
-    // 100,000 arguments and a 60,000 byte line, each byte alone: quadratic work would be 10^10 steps.
+    // 100,000 arguments and a 60,000 byte line, each byte alone: quadratic would be 10^10 steps.
     let mut input = b"*100000\r\n".to_vec();
     input.extend(b"$1\r\nx\r\n".repeat(100_000));
     input.extend(vec![b'y'; 60_000]);
@@ -152,7 +164,11 @@ fn connections_share_one_parser() {
     let request = |n: u8| {
         let mut out = Vec::new();
         let args: Request = (0..20).map(|i| vec![n, i]).collect();
-        reply::bulks(&mut out, &args.iter().map(|arg| &arg[..]).collect::<Vec<_>>()).unwrap();
+        reply::bulks(
+            &mut out,
+            &args.iter().map(|arg| &arg[..]).collect::<Vec<_>>(),
+        )
+        .unwrap();
         (args, out)
     };
     let mut parser = parser();
@@ -194,7 +210,11 @@ fn encode(request: &Request, by_hand: bool) -> Vec<u8> {
         }
         out.extend(b"\r\n");
     } else {
-        reply::bulks(&mut out, &request.iter().map(|arg| &arg[..]).collect::<Vec<_>>()).unwrap();
+        reply::bulks(
+            &mut out,
+            &request.iter().map(|arg| &arg[..]).collect::<Vec<_>>(),
+        )
+        .unwrap();
     }
     out
 }
@@ -209,11 +229,26 @@ fn cut<'a>(input: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
 /// Bytes that look like the protocol far more often than random ones do.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
-        Just(&b"*"[..]), Just(&b"$"[..]), Just(&b"\r\n"[..]), Just(&b"\r"[..]), Just(&b"\n"[..]),
-        Just(&b"0"[..]), Just(&b"1"[..]), Just(&b"2"[..]), Just(&b"12"[..]), Just(&b"-1"[..]),
-        Just(&b"*2\r\n$1\r\na\r\n$2\r\nbb\r\n"[..]), Just(&b"PING"[..]), Just(&b"\""[..]),
-        Just(&b"'"[..]), Just(&b"\\"[..]), Just(&b" "[..]), Just(&b"\0"[..]), Just(&b"*12\r\n"[..]),
-        Just(&b"$1\r\nx\r\n"[..]), Just(&b"$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"[..]),
+        Just(&b"*"[..]),
+        Just(&b"$"[..]),
+        Just(&b"\r\n"[..]),
+        Just(&b"\r"[..]),
+        Just(&b"\n"[..]),
+        Just(&b"0"[..]),
+        Just(&b"1"[..]),
+        Just(&b"2"[..]),
+        Just(&b"12"[..]),
+        Just(&b"-1"[..]),
+        Just(&b"*2\r\n$1\r\na\r\n$2\r\nbb\r\n"[..]),
+        Just(&b"PING"[..]),
+        Just(&b"\""[..]),
+        Just(&b"'"[..]),
+        Just(&b"\\"[..]),
+        Just(&b" "[..]),
+        Just(&b"\0"[..]),
+        Just(&b"*12\r\n"[..]),
+        Just(&b"$1\r\nx\r\n"[..]),
+        Just(&b"$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n$1\r\nx\r\n"[..]),
     ];
     prop::collection::vec(word, 0..60).prop_map(|words| words.concat())
 }

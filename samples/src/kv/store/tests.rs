@@ -18,14 +18,22 @@ fn key(n: usize) -> Vec<u8> {
 fn check_accounts(store: &Store) {
     let (mut len, mut bytes, mut expiring) = (0, 0, 0);
     for slot in 0..store.slab.slots() as u32 {
-        let Some(entry) = store.slab.entry(slot) else { continue };
+        let Some(entry) = store.slab.entry(slot) else {
+            continue;
+        };
         let key = entry.key.as_bytes();
         len += 1;
         bytes += ENTRY_BYTES + Key::heap_bytes(key) + entry.value.heap_bytes();
         expiring += usize::from(entry.due != NEVER);
-        assert_eq!(store.index.find(store.hash_key.hash(key), |s| s == slot), Some(slot));
+        assert_eq!(
+            store.index.find(store.hash_key.hash(key), |s| s == slot),
+            Some(slot)
+        );
     }
-    assert_eq!((store.len(), store.used_bytes(), store.expiring()), (len, bytes, expiring));
+    assert_eq!(
+        (store.len(), store.used_bytes(), store.expiring()),
+        (len, bytes, expiring)
+    );
 }
 
 #[test]
@@ -36,14 +44,19 @@ fn an_entry_goes_at_its_time_and_not_before() {
     assert_eq!(store.next_expiry(), Some(100));
     assert_eq!(store.expire_due(99, 10), 0);
     assert_eq!(store.get(b"a", 100), None);
-    assert_eq!((store.len(), store.next_expiry(), store.expired()), (0, None, 1));
+    assert_eq!(
+        (store.len(), store.next_expiry(), store.expired()),
+        (0, None, 1)
+    );
 }
 
 #[test]
 fn expiry_comes_in_bounded_batches() {
     let mut store = store();
     for n in 0..100 {
-        store.set(&key(n), b"x", Ttl::At(10 + n as u64 % 3), 0).unwrap();
+        store
+            .set(&key(n), b"x", Ttl::At(10 + n as u64 % 3), 0)
+            .unwrap();
     }
     assert_eq!(store.expire_due(9, 1000), 0);
     assert_eq!(store.expire_due(50, 30), 30);
@@ -66,7 +79,10 @@ fn prolonged_entries_are_found_early_at_most() {
         calls += 1;
         assert!(calls < 100);
     }
-    assert_eq!((store.next_expiry(), store.expire_due(1000, 1000)), (Some(1000), 100));
+    assert_eq!(
+        (store.next_expiry(), store.expire_due(1000, 1000)),
+        (Some(1000), 100)
+    );
 }
 
 #[test]
@@ -111,7 +127,9 @@ fn a_scan_meets_every_lasting_key_once_while_all_else_changes() {
         // Odd keys come and go, new ones make the index grow; even keys last.
         for n in 0..50 {
             store.remove(&key((round * 98 + n * 2 + 1) % 2000), 0);
-            store.set(&key(10_000 + round * 50 + n), b"x", Ttl::Clear, 0).unwrap();
+            store
+                .set(&key(10_000 + round * 50 + n), b"x", Ttl::Clear, 0)
+                .unwrap();
             store.set(&key(n * 2), b"changed", Ttl::Clear, 0).unwrap();
         }
         round += 1;
@@ -191,7 +209,10 @@ fn apply(store: &mut Store, model: &mut Model, now: &mut u64, change: Change) {
         Change::Append(k, n) => {
             let value = model.entry(k).or_insert((vec![], None));
             value.0.extend(vec![b'z'; n]);
-            assert_eq!(store.append(&key(k), &vec![b'z'; n], *now), Ok(value.0.len()));
+            assert_eq!(
+                store.append(&key(k), &vec![b'z'; n], *now),
+                Ok(value.0.len())
+            );
         }
         Change::Remove(k) => {
             assert_eq!(store.remove(&key(k), *now), model.remove(&k).is_some());
