@@ -4,7 +4,7 @@
 //! too. Closing right away with unread input would reset the connection, and the peer would lose output that it has
 //! not read yet. A time and a byte limit end it in any case.
 
-use crate::stream::{EOF, FIN_SENT, Link, OUTPUT_ENDED, OUTPUT_FAILED, READING};
+use crate::link::{EOF, FIN_SENT, Link, OUTPUT_ENDED, OUTPUT_FAILED, READING};
 use rotor_fsm::{Error, Io, Machine, Result, Scope};
 
 /// Why the protocol ended, and how much was thrown away since.

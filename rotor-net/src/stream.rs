@@ -9,26 +9,24 @@
 //! States: connecting (clients only), open, lingering (see `linger`). Small and flat, since it is moved by value at
 //! every event: everything that an idle connection does not need is behind one pointer, or shared in `Streams`.
 
-use crate::conn::Out;
 use crate::connect::{ConnectError, Connecting};
-use crate::feed::{Feed, Found, Frame, Held};
-use crate::intent::{Intent, Next, Reads, Wish};
+use crate::intent::{Intent, Wish};
 use crate::linger::Lingering;
+use crate::link::{Link, STALLED};
+use crate::run::Outcome;
 use crate::streams::{Streams, Ticket};
-use crate::switch::{Handover, Switch};
-use crate::until::{Kind, Until, Want};
-use crate::{Conn, Failure, Input, Protocol};
+use crate::switch::Handover;
+use crate::Protocol;
 use rotor_fsm::{
-    Addr, Error, ErrorKind, HandleId, Incoming, Io, IoError, IoErrorKind, Machine, Op, Parts,
-    Response, Result, Scope, Socket,
+    Addr, ErrorKind, HandleId, Incoming, Io, IoError, IoErrorKind, Machine, Op, Response, Result,
+    Scope, Socket,
 };
-use std::cell::Cell;
 use std::time::Duration;
 
 /// A connection and its protocol, as a machine. Made from the seeds of [`Streams`] and [`Accept`](crate::Accept).
 pub struct Stream<P: Protocol> {
-    link: Link,
-    state: State<P>,
+    pub(crate) link: Link,
+    pub(crate) state: State<P>,
 }
 
 /// What a stream is made from: an accepted connection, one to be made, or one taken over from another protocol.
@@ -43,74 +41,10 @@ enum From {
     Connect(Addr, Duration, Streams),
 }
 
-enum State<P: Protocol> {
+pub(crate) enum State<P: Protocol> {
     Open(P),
     Lingering(Lingering),
     Connecting(Box<Connecting<P>>),
-}
-
-/// The connection's side of a stream: everything but the protocol.
-pub(crate) struct Link {
-    pub socket: Socket,
-    pub ticket: Ticket,
-    held: Option<Box<Held>>,
-    want: Want,
-    /// Tell the protocol when less output than this waits. 0: it does not care.
-    flush_below: u32,
-    pub flags: u16,
-    /// Why input ended, if the peer did not end it. Boxed, for it is rare.
-    end: Option<Box<Failure>>,
-}
-
-/// The socket is being read.
-pub(crate) const READING: u16 = 1;
-/// The protocol does not want input now.
-const PAUSED: u16 = 2;
-/// Too much output waits: no input until it is less.
-const OVER: u16 = 4;
-/// The protocol has seen what is kept, and waits for more.
-const STALLED: u16 = 8;
-/// Asked to go on in a later turn.
-const AGAIN: u16 = 16;
-/// No more input will arrive, or none that can be delivered.
-const INPUT_OVER: u16 = 32;
-/// The protocol has heard of the end of input.
-const TOLD: u16 = 64;
-/// A write failed: output goes nowhere.
-pub(crate) const OUTPUT_FAILED: u16 = 128;
-/// Output was ended; FIN follows it.
-pub(crate) const OUTPUT_ENDED: u16 = 256;
-/// FIN is on its way, after all output.
-pub(crate) const FIN_SENT: u16 = 512;
-/// The peer's FIN was read: nothing unread is left in the kernel.
-pub(crate) const EOF: u16 = 1024;
-
-/// Facts that stay true when the protocol is switched.
-const FACTS: u16 = INPUT_OVER | OUTPUT_FAILED | OUTPUT_ENDED | FIN_SENT | EOF;
-
-/// What `run` does next.
-enum Step {
-    Frame(Frame),
-    Flushed,
-    End,
-    Wait,
-}
-
-/// What comes of one event: the stream, or its end, and what is wished of the deadline.
-enum Outcome<P: Protocol> {
-    Goes(Stream<P>, Wish),
-    Ends(Result<()>),
-}
-
-impl<P: Protocol> Outcome<P> {
-    #[inline]
-    fn answer(self) -> Result<Response<Stream<P>>> {
-        match self {
-            Self::Goes(stream, wish) => Ok(wish.apply(Response::of(stream))),
-            Self::Ends(Ok(())) => Ok(Response::done()),
-            Self::Ends(Err(error)) => Err(error),
-        }
-    }
 }
 
 impl<P: Protocol> StreamSeed<P> {
@@ -343,375 +277,10 @@ fn give_up<P: Protocol>(
     Ok(Response::done())
 }
 
-/// Running the protocol.
-impl<P: Protocol> Stream<P> {
-    /// Applies an intent and calls handlers until nothing more can be done in this dispatch.
-    #[inline]
-    fn run(
-        mut link: Link,
-        first: Result<Intent<P>>,
-        mut feed: Feed<'_>,
-        scope: &mut Scope<'_, Self>,
-    ) -> Outcome<P> {
-        let mut answer = first;
-        let mut wish = Wish::Keep;
-        let mut calls_left = link.ticket.streams().limits().calls_per_dispatch;
-        let protocol = loop {
-            let intent = match answer {
-                Ok(intent) => intent,
-                Err(error) => return Self::end(link, Some(error), scope),
-            };
-            link.apply(&intent, &mut feed, scope);
-            wish = intent.wish.or(wish);
-            let protocol = match intent.next {
-                Next::State(protocol) => protocol,
-                Next::Done => return Self::end(link, None, scope),
-                Next::Abort => {
-                    scope.abort(link.socket);
-                    return Outcome::Ends(Ok(()));
-                }
-                Next::Switch(switch) => return Self::switch(link, switch, feed, scope),
-            };
-            if calls_left == 0 {
-                link.go_on_later(scope);
-                break protocol;
-            }
-            calls_left -= 1;
-            answer = match link.next_step(&mut feed, scope) {
-                Step::Frame(frame) => link.present(protocol, frame, &mut feed, scope),
-                Step::Flushed => protocol.flushed(&mut link.conn(scope, &[])),
-                Step::End => link.tell_end(protocol, &mut feed, scope),
-                Step::Wait => break protocol,
-            };
-        };
-        link.rest(feed, scope);
-        Outcome::Goes(
-            Self {
-                link,
-                state: State::Open(protocol),
-            },
-            wish,
-        )
-    }
-
-    /// The protocol has ended: its stream lingers, if there is anything to linger for.
-    fn end(link: Link, error: Option<Error>, scope: &mut Scope<'_, Self>) -> Outcome<P> {
-        let linger = link.ticket.streams().limits().linger;
-        match Lingering::begin(link, error, scope) {
-            Ok((link, lingering)) => {
-                let state = State::Lingering(lingering);
-                Outcome::Goes(Self { link, state }, Wish::After(linger))
-            }
-            Err(result) => Outcome::Ends(result),
-        }
-    }
-
-    fn switch(
-        link: Link,
-        switch: Switch,
-        feed: Feed<'_>,
-        scope: &mut Scope<'_, Self>,
-    ) -> Outcome<P> {
-        let held = feed.into_held(link.ticket.streams());
-        let facts = link.flags & FACTS;
-        let incoming = match scope.hand_over(link.socket) {
-            Ok(incoming) => incoming,
-            Err(error) => return Outcome::Ends(Err(error.into())),
-        };
-        let handover = Handover {
-            incoming,
-            held,
-            ticket: link.ticket,
-            facts,
-        };
-        match switch(handover).map_err(|handover| Link::take_over(handover, scope)) {
-            Ok(()) => Outcome::Ends(Ok(())),
-            Err(Ok(link)) => Self::end(link, Some(ErrorKind::Full.into()), scope),
-            Err(Err(error)) => Outcome::Ends(Err(error)),
-        }
-    }
-}
-
-impl Link {
-    fn new(socket: Socket, ticket: Ticket) -> Self {
-        Self {
-            socket,
-            ticket,
-            held: None,
-            want: Until::Any.into(),
-            flush_below: 0,
-            flags: READING,
-            end: None,
-        }
-    }
-
-    /// A connection that another protocol gave up.
-    fn take_over<M: Machine>(handover: Handover, scope: &mut Scope<'_, M>) -> Result<Self> {
-        let socket = scope.open(handover.incoming)?;
-        let mut link = Self::new(socket, handover.ticket);
-        link.flags |= handover.facts;
-        link.held = handover.held;
-        Ok(link)
-    }
-
-    /// What was kept, and what has just arrived.
-    #[inline]
-    fn feed<'a>(&mut self, fresh: &'a [u8]) -> Feed<'a> {
-        Feed::new(self.held.take(), fresh)
-    }
-
-    #[inline]
-    fn is(&self, flags: u16) -> bool {
-        self.flags & flags != 0
-    }
-
-    #[inline]
-    fn set(&mut self, flag: u16, on: bool) {
-        if on {
-            self.flags |= flag;
-        } else {
-            self.flags &= !flag;
-        }
-    }
-
-    #[inline]
-    fn conn<'a, P: Protocol>(
-        &self,
-        scope: &'a mut Scope<'_, Stream<P>>,
-        rest: &'a [u8],
-    ) -> Conn<'a, P> {
-        let bytes_max = self.ticket.streams().limits().output_bytes_max;
-        let Parts { ctx, out, own } = scope.parts(&self.socket);
-        Conn {
-            ctx,
-            out: Out {
-                output: out,
-                bytes_max,
-            },
-            own,
-            rest,
-        }
-    }
-
-    /// A handler that is called by something else than the socket, and all that follows from it.
-    #[inline]
-    fn call<P: Protocol>(
-        mut self,
-        scope: &mut Scope<'_, Stream<P>>,
-        handler: impl FnOnce(&mut Conn<'_, P>) -> Result<Intent<P>>,
-    ) -> Outcome<P> {
-        let feed = self.feed(&[]);
-        let first = handler(&mut self.conn(scope, &[]));
-        Stream::run(self, first, feed, scope)
-    }
-
-    /// An event other than `Read`.
-    fn note(&mut self, event: &Io<'_>) {
-        match event {
-            Io::Eof => self.flags |= INPUT_OVER | EOF,
-            Io::Again => self.flags &= !AGAIN,
-            Io::ShutDown => self.flags |= FIN_SENT,
-            Io::Failed(error) if matches!(error.op(), Op::Write | Op::Shutdown) => {
-                self.flags |= OUTPUT_FAILED;
-                self.end
-                    .get_or_insert_with(|| Box::new(Failure::Write(*error)));
-            }
-            Io::Failed(error) => {
-                // A failed write is why reading ends, and was first.
-                self.flags |= INPUT_OVER | OUTPUT_FAILED;
-                self.end
-                    .get_or_insert_with(|| Box::new(Failure::Read(*error)));
-            }
-            // `Flushed` is only a reason to look.
-            _ => {}
-        }
-    }
-
-    /// Takes over what an intent names.
-    #[inline]
-    fn apply<P: Protocol>(
-        &mut self,
-        intent: &Intent<P>,
-        feed: &mut Feed<'_>,
-        scope: &mut Scope<'_, Stream<P>>,
-    ) {
-        if let Some(want) = intent.read {
-            if want != self.want {
-                self.want = want;
-                feed.rescan();
-            }
-            if want.kind != Kind::Any {
-                self.flags &= !STALLED;
-            }
-        }
-        if intent.reads != Reads::Keep {
-            self.set(PAUSED, intent.reads == Reads::Off);
-        }
-        if let Some(bytes) = intent.flushed_below {
-            self.flush_below = u32::try_from(bytes).unwrap_or(u32::MAX);
-        }
-        if intent.ends_output && !self.is(OUTPUT_ENDED) {
-            self.end_output(scope);
-        }
-    }
-
-    pub fn end_output<M: Machine>(&mut self, scope: &mut Scope<'_, M>) {
-        self.flags |= OUTPUT_ENDED;
-        if scope.shutdown_write(&self.socket).is_err() {
-            self.flags |= OUTPUT_FAILED;
-        }
-    }
-
-    /// What can be done now.
-    #[inline]
-    fn next_step<M: Machine>(&mut self, feed: &mut Feed<'_>, scope: &mut Scope<'_, M>) -> Step {
-        if self.is(OUTPUT_FAILED) {
-            // Nobody waits for output that goes nowhere.
-            self.flags &= !OVER;
-            if self.is(PAUSED) && !self.is(TOLD) {
-                return Step::End;
-            }
-        } else {
-            let queued = scope.parts(&self.socket).out.peek_queued();
-            self.weigh(queued);
-            if queued < self.flush_below as usize {
-                self.flush_below = 0;
-                return Step::Flushed;
-            }
-        }
-        if self.is(PAUSED | OVER | TOLD) {
-            return Step::Wait;
-        }
-        if !self.is(STALLED) {
-            let bytes_max = self.ticket.streams().limits().input_bytes_max;
-            match feed.find(&self.want, bytes_max) {
-                Found::Frame(frame) => return Step::Frame(frame),
-                Found::TooLong(bytes_max) => self.too_long(bytes_max),
-                Found::Partial => {}
-            }
-        }
-        if self.is(INPUT_OVER) {
-            Step::End
-        } else {
-            Step::Wait
-        }
-    }
-
-    /// High and low watermark (L1).
-    #[inline]
-    fn weigh(&mut self, queued: usize) {
-        let limits = self.ticket.streams().limits();
-        if queued > limits.output_high_bytes {
-            self.flags |= OVER;
-        } else if queued <= limits.output_low_bytes {
-            self.flags &= !OVER;
-        }
-    }
-
-    fn too_long(&mut self, bytes_max: u32) {
-        self.flags |= INPUT_OVER;
-        self.end = Some(Box::new(Failure::TooLong { bytes_max }));
-    }
-
-    /// Calls `received` with a frame, and takes back what it leaves unread.
-    #[inline]
-    fn present<P: Protocol>(
-        &mut self,
-        protocol: P,
-        frame: Frame,
-        feed: &mut Feed<'_>,
-        scope: &mut Scope<'_, Stream<P>>,
-    ) -> Result<Intent<P>> {
-        let unread = Cell::new(0);
-        let data = &feed.front(frame.whole)[..frame.data];
-        let input = Input {
-            data,
-            unread: &unread,
-        };
-        let answer = protocol.received(input, &mut self.conn(scope, &[]));
-        let back = unread.get();
-        if back == 0 && frame.whole > 0 {
-            feed.consume(frame.whole, self.ticket.streams());
-        } else {
-            self.take_back(frame, back, feed);
-        }
-        answer
-    }
-
-    /// Part of a frame was not consumed. It is presented again when more arrives, or has: otherwise a protocol that
-    /// waits for more would be called with the same bytes for ever.
-    #[cold]
-    fn take_back(&mut self, frame: Frame, back: usize, feed: &mut Feed<'_>) {
-        let consumed = frame.data - back;
-        let has_more = feed.len() > frame.whole;
-        feed.consume(consumed, self.ticket.streams());
-        feed.rescan();
-        self.set(STALLED, consumed == 0 || !has_more);
-        let bytes_max = self.ticket.streams().limits().input_bytes_max;
-        if self.is(STALLED) && back > bytes_max {
-            self.too_long(bytes_max as u32);
-        }
-    }
-
-    /// Tells the protocol that input is over.
-    #[cold]
-    fn tell_end<P: Protocol>(
-        &mut self,
-        protocol: P,
-        feed: &mut Feed<'_>,
-        scope: &mut Scope<'_, Stream<P>>,
-    ) -> Result<Intent<P>> {
-        self.flags |= TOLD | INPUT_OVER;
-        let rest = feed.front(feed.len());
-        let mut conn = self.conn(scope, rest);
-        let answer = match &self.end {
-            Some(failure) => protocol.failed(**failure, &mut conn),
-            None => protocol.eof(&mut conn),
-        };
-        feed.clear(self.ticket.streams());
-        answer
-    }
-
-    /// The share of this dispatch is used up.
-    #[cold]
-    fn go_on_later<M: Machine>(&mut self, scope: &mut Scope<'_, M>) {
-        if !self.is(AGAIN) {
-            self.flags |= AGAIN;
-            scope.again(&self.socket);
-        }
-    }
-
-    /// Nothing more to do in this dispatch: keeps what is left, and reads or not from here on.
-    #[inline]
-    fn rest<M: Machine>(&mut self, feed: Feed<'_>, scope: &mut Scope<'_, M>) {
-        if !feed.is_empty() {
-            self.held = feed.into_held(self.ticket.streams());
-        }
-        if self.flush_below > 0 || self.is(OVER) {
-            // Asking has it told when the queue is empty or a queued write ends.
-            scope.queued(&self.socket);
-        }
-        let wanted = !self.is(PAUSED | OVER | AGAIN | INPUT_OVER);
-        if wanted != self.is(READING) {
-            self.read(wanted, scope);
-        }
-    }
-
-    /// Reads, or does not.
-    #[cold]
-    pub fn read<M: Machine>(&mut self, on: bool, scope: &mut Scope<'_, M>) {
-        self.set(READING, on);
-        if on {
-            scope.resume(&self.socket);
-        } else {
-            scope.pause(&self.socket);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Conn, Input};
 
     struct Nothing;
 
@@ -745,12 +314,6 @@ mod tests {
         assert!(
             size_of::<Intent<Nothing>>() <= 96,
             "{}",
-            size_of::<Intent<Nothing>>()
-        );
-        println!(
-            "{} {} {}",
-            size_of::<Stream<Nothing>>(),
-            size_of::<StreamSeed<Nothing>>(),
             size_of::<Intent<Nothing>>()
         );
     }

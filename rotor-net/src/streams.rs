@@ -19,6 +19,8 @@ pub struct Streams(Rc<Shared>);
 struct Shared {
     limits: Limits,
     open: Cell<usize>,
+    // Boxes, because boxes are handed out: a stream spends one pointer on its input.
+    #[allow(clippy::vec_box)]
     spares: RefCell<Vec<Box<Held>>>,
     /// Listeners that wait for a stream to end.
     waiting: RefCell<Vec<Notifier<Room>>>,

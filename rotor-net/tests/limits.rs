@@ -55,14 +55,9 @@ fn l1_a_reader_that_does_not_read_is_no_longer_read_and_then_gets_everything() {
         .set_write_timeout(Some(Duration::from_millis(300)))
         .unwrap();
     let mut requests = b"1000\n".repeat(1000);
-    loop {
-        match client.0.get_mut().write(&requests) {
-            Ok(n) => {
-                sent += n;
-                requests.rotate_left(n % 5);
-            }
-            Err(_) => break,
-        }
+    while let Ok(n) = client.0.get_mut().write(&requests) {
+        sent += n;
+        requests.rotate_left(n % 5);
         assert!(sent < 400 << 20, "the server reads on and on");
     }
     let answered = seen.requests.load(SeqCst);

@@ -150,7 +150,7 @@ fn u02_what_libuv_would_abort_on_is_refused() {
     invalid(tcp.listen(8));
     assert_eq!(tcp.accept(Token(1)).unwrap_err().kind(), Kind::WouldBlock);
     // Descriptors that epoll refuses, and sockets of another family.
-    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
     invalid(
         Tcp::new(&uv, Token(1))
             .unwrap()

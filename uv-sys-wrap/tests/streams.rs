@@ -475,6 +475,7 @@ fn pausing_inside_a_read_event_holds_the_rest_back() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
 fn u19_keepalive_set_before_the_socket_exists_is_applied() {
     let option = |tcp: &Tcp, level, name| {
         let (mut value, mut len) = (0_i32, 4);

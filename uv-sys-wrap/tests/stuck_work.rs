@@ -15,13 +15,15 @@ fn stuck() -> (Loop<Nobody>, mpsc::Sender<()>, mpsc::Receiver<()>) {
         ..LoopConfig::default()
     };
     let uv_loop = Loop::new(config, |_| Nobody).unwrap();
+    let (started, starts) = mpsc::channel();
     let job = move || {
+        started.send(()).unwrap();
         let _ = waits.recv_timeout(PATIENCE);
         says.send(()).unwrap();
     };
     uv_loop.uv().work(Token(1), Box::new(job)).unwrap();
     // It runs: it can no longer be cancelled.
-    std::thread::sleep(Duration::from_millis(100));
+    starts.recv_timeout(PATIENCE).unwrap();
     (uv_loop, release, done)
 }
 

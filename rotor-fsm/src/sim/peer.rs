@@ -161,7 +161,10 @@ impl Sim {
     /// Bytes received and not taken yet.
     pub fn received(&self, peer: PeerId) -> Ref<'_, [u8]> {
         Ref::map(self.world.borrow(), |world| {
-            world.peers.get(peer.0 as usize).map_or(&[][..], |peer| &peer.received)
+            world
+                .peers
+                .get(peer.0 as usize)
+                .map_or(&[][..], |peer| &peer.received)
         })
     }
 

@@ -63,14 +63,17 @@ impl World {
             other.input.last_at = at;
             other.input.pieces.push_back(Piece { at, len, fin });
         }
-        self.at(at, Happening::Arrive { to, from });
+        self.at(at, Happening::Arrive { to, from, fin });
     }
 
-    /// Pieces arrive; or there is nobody any more, and the sender is told so.
-    pub fn arrive(&mut self, to: EndId, from: EndId) {
+    /// Pieces arrive. For bytes that find nobody any more the sender gets a reset; a mere FIN is what was missing.
+    pub fn arrive(&mut self, to: EndId, from: EndId, fin: bool) {
         let now = self.now;
         let Some(end) = self.ends.get_mut(to) else {
-            return self.send_reset(from);
+            if !fin {
+                self.send_reset(from);
+            }
+            return;
         };
         while let Some(piece) = end.input.pieces.pop_front_if(|piece| piece.at <= now) {
             end.input.arrived += piece.len;

@@ -71,6 +71,7 @@ pub(super) enum Happening {
     Arrive {
         to: EndId,
         from: EndId,
+        fin: bool,
     },
     Reset {
         to: EndId,
@@ -195,7 +196,7 @@ impl World {
             Happening::Knock { client, attempt } => self.knock(client, attempt),
             Happening::Established { client } => self.established(client),
             Happening::Refused { client, kind } => self.connect_failed(client, kind),
-            Happening::Arrive { to, from } => self.arrive(to, from),
+            Happening::Arrive { to, from, fin } => self.arrive(to, from, fin),
             Happening::Reset { to } => self.reset_arrives(to),
             Happening::Break { end } => self.break_up(end),
             Happening::Pump { end } => self.pump(end),

@@ -5,7 +5,7 @@ use samples::cli;
 
 enum Sock {
     Listening { _listener: Listener, callers: u32 },
-    Leaving(Socket),
+    Leaving { _socket: Socket },
 }
 
 enum Seed {
@@ -32,7 +32,7 @@ impl Machine for Sock {
                 let socket = scope.open(caller)?;
                 scope.write(&socket, format!("hello, caller {number}\n").as_bytes())?;
                 scope.shutdown_write(&socket)?;
-                Ok(Response::of(Sock::Leaving(socket)))
+                Ok(Response::of(Sock::Leaving { _socket: socket }))
             }
         }
     }
@@ -46,7 +46,7 @@ impl Machine for Sock {
                 Ok(Response::of(Sock::Listening { _listener, callers }))
             }
             // The caller has everything once it closes its side too.
-            (Sock::Leaving(_), Io::Eof) => Ok(Response::done()),
+            (Sock::Leaving { .. }, Io::Eof) => Ok(Response::done()),
             (_, Io::Failed(error)) => Err(error.into()),
             (state, _) => Ok(Response::of(state)),
         }
