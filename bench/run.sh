@@ -23,7 +23,7 @@ Ends with 1 if a limit is missed. Do nothing else on the machine meanwhile.
 END
 }
 
-# What DESIGN and README promise.
+# The limits that are promised.
 echo_ratio_max=1.35
 echo_syscall_difference_max=0.01
 idle_bytes_max=512

@@ -9,6 +9,7 @@
 //! States: connecting (clients only), open, lingering (see `linger`). Small and flat, since it is moved by value at
 //! every event: everything that an idle connection does not need is behind one pointer, or shared in `Streams`.
 
+use crate::Protocol;
 use crate::connect::{ConnectError, Connecting};
 use crate::intent::{Intent, Wish};
 use crate::linger::Lingering;
@@ -16,7 +17,6 @@ use crate::link::{Link, STALLED};
 use crate::run::Outcome;
 use crate::streams::{Streams, Ticket};
 use crate::switch::Handover;
-use crate::Protocol;
 use rotor_fsm::{
     Addr, ErrorKind, HandleId, Incoming, Io, IoError, IoErrorKind, Machine, Op, Response, Result,
     Scope, Socket,

@@ -4,3 +4,8 @@
 
 pub mod cli;
 pub mod kv;
+
+/// The README's program, compiled and run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -15,6 +15,7 @@ use crate::uv::Uv;
 use libuv_sys2 as sys;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 /// A TCP or Unix listener: `Event::Incoming` while connections wait. Dropping it closes it.
 #[derive(Debug)]
@@ -195,6 +196,11 @@ impl<'a> AcceptorRef<'a> {
         slot.clear(flag::PAUSED | flag::WAITING);
         slot.set(flag::ASKED);
         poll(slot)
+    }
+
+    /// The name it listens on; kind `Invalid` for a TCP socket.
+    pub fn local_name(&self) -> Result<PathBuf> {
+        listening(self.slot(Op::Address)?).local_name()
     }
 
     /// The address it listens on; kind `Invalid` for a Unix socket.

@@ -139,6 +139,28 @@ impl Listening {
         sys_ok(Op::Address, code)?;
         from_raw(&storage).ok_or(Error::invalid(Op::Address))
     }
+
+    /// The name a Unix socket is bound to.
+    pub(crate) fn local_name(&self) -> Result<PathBuf> {
+        // SAFETY: an all-zero address is valid memory to be filled in.
+        let mut addr: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        let mut len = size_of_val(&addr) as libc::socklen_t;
+        // SAFETY: the descriptor is open; the buffer is as long as `len` says.
+        let code = unsafe { libc::getsockname(self.fd(), (&raw mut addr).cast(), &mut len) };
+        sys_ok(Op::Address, code)?;
+        if !self.is_unix {
+            return Err(Error::invalid(Op::Address));
+        }
+        let room = (len as usize).min(size_of_val(&addr));
+        let used = room.saturating_sub(std::mem::offset_of!(libc::sockaddr_un, sun_path));
+        let bytes: Vec<u8> = addr.sun_path.iter().take(used).map(|&c| c as u8).collect();
+        // A path ends at its zero byte; an abstract name begins with one, and ends where the length says.
+        let end = match bytes.first() {
+            Some(0) => bytes.len(),
+            _ => bytes.iter().position(|&c| c == 0).unwrap_or(bytes.len()),
+        };
+        Ok(path_of(&bytes[..end]))
+    }
 }
 
 impl Drop for Listening {

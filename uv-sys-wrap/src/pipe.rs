@@ -107,12 +107,12 @@ impl Pipe {
 
     /// The name it is bound to; empty if it has none. An abstract name begins with a zero byte.
     pub fn local_name(&self) -> Result<PathBuf> {
-        self.name(sys::uv_pipe_getsockname)
+        local_name(self.uv.core(), self.id())
     }
 
     /// The peer's name; empty if it has none (as clients mostly do).
     pub fn peer_name(&self) -> Result<PathBuf> {
-        self.name(sys::uv_pipe_getpeername)
+        peer_name(self.uv.core(), self.id())
     }
 
     /// Which handle this is.
@@ -132,23 +132,27 @@ impl Pipe {
         }
         Ok(slot)
     }
+}
 
-    fn name(
-        &self,
-        ask: unsafe extern "C" fn(*const sys::uv_pipe_t, *mut c_char, *mut usize) -> c_int,
-    ) -> Result<PathBuf> {
-        let slot = self
-            .uv
-            .core()
-            .live_as(self.id(), HandleKind::Pipe, Op::Address)?;
-        let mut bytes = [0_u8; 256];
-        let mut len = bytes.len();
-        // SAFETY: live; the buffer is as long as `len` says.
-        check(Op::Address, unsafe {
-            ask(slot.place().cast(), bytes.as_mut_ptr().cast(), &mut len)
-        })?;
-        Ok(crate::listen_fd::path_of(bytes.get(..len).unwrap_or(&[])))
-    }
+type AskName = unsafe extern "C" fn(*const sys::uv_pipe_t, *mut c_char, *mut usize) -> c_int;
+
+pub(crate) fn local_name(core: &Core, id: HandleId) -> Result<PathBuf> {
+    name(core, id, sys::uv_pipe_getsockname)
+}
+
+pub(crate) fn peer_name(core: &Core, id: HandleId) -> Result<PathBuf> {
+    name(core, id, sys::uv_pipe_getpeername)
+}
+
+fn name(core: &Core, id: HandleId, ask: AskName) -> Result<PathBuf> {
+    let slot = core.live_as(id, HandleKind::Pipe, Op::Address)?;
+    let mut bytes = [0_u8; 256];
+    let mut len = bytes.len();
+    // SAFETY: live; the buffer is as long as `len` says.
+    check(Op::Address, unsafe {
+        ask(slot.place().cast(), bytes.as_mut_ptr().cast(), &mut len)
+    })?;
+    Ok(crate::listen_fd::path_of(bytes.get(..len).unwrap_or(&[])))
 }
 
 impl Stream for Pipe {}
@@ -184,5 +188,9 @@ fn adopt(slot: &Slot, fd: OwnedFd) -> Result<()> {
     })?;
     let _ = fd.into_raw_fd();
     slot.set(flag::CONNECTED);
+    if cfg!(target_vendor = "apple") {
+        // There libuv may poll what it is given through a thread and another descriptor.
+        slot.set(flag::APART);
+    }
     Ok(())
 }

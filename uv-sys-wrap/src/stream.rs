@@ -17,6 +17,7 @@ use std::ffi::c_int;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 pub(crate) mod sealed {
     pub trait Sealed {
@@ -194,6 +195,16 @@ impl<'a> StreamRef<'a> {
     /// The peer's address. TCP only.
     pub fn peer_addr(&self) -> Result<SocketAddr> {
         crate::tcp::peer_addr(self.core, self.id)
+    }
+
+    /// The name of this side of a Unix connection; empty if it has none. Unix sockets only.
+    pub fn local_name(&self) -> Result<PathBuf> {
+        crate::pipe::local_name(self.core, self.id)
+    }
+
+    /// The name of the other side of a Unix connection; empty if it has none. Unix sockets only.
+    pub fn peer_name(&self) -> Result<PathBuf> {
+        crate::pipe::peer_name(self.core, self.id)
     }
 
     /// The stream's slot, if it is live.
@@ -428,6 +439,10 @@ fn write_failed(fd: RawFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
         match std::io::Error::last_os_error().raw_os_error() {
             Some(libc::EINTR) => {}
             Some(libc::EAGAIN | libc::ENOBUFS) => return Ok(0),
+            // How macOS sometimes says that the peer is closing the connection.
+            Some(libc::EPROTOTYPE) if cfg!(target_vendor = "apple") => {
+                return Err(Error::from_code(Op::Write, -libc::ECONNRESET));
+            }
             code => return Err(Error::from_code(Op::Write, -code.unwrap_or(libc::EIO))),
         }
         let written = write_call(fd, bufs);

@@ -78,7 +78,7 @@ impl Deadlines {
     }
 
     /// The tick at which `key` is due, as it was armed, or `None` if it is not.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn due(&self, key: u32) -> Option<u64> {
         self.wheel
             .entry(key)

@@ -112,7 +112,7 @@ impl Wheel {
         self.position = self.position.max(to);
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(super) fn entry(&self, key: u32) -> Option<&Entry> {
         self.entries.get(key as usize)
     }

@@ -5,11 +5,10 @@
 //! that keeps the loop alive while all streams are paused (U4).
 
 use super::{Driver, IoResult, SocketOption};
-use crate::error::{IoError, IoErrorKind};
+use crate::error::IoError;
 use crate::id::Internal;
 use crate::work::Job;
 use crate::{Addr, MachineId, Time};
-use std::path::PathBuf;
 use uv_sys_wrap as uv;
 use uv_sys_wrap::{HandleId, ListenOptions, Stream, Token, Uv, WorkId, WriteBufs};
 
@@ -185,16 +184,18 @@ impl Driver for UvDriver {
     }
 
     fn local_addr(&self, id: HandleId) -> IoResult<Addr> {
-        addr(
-            self.uv
-                .acceptor(id)
-                .local_addr()
-                .or_else(|_| self.uv.stream(id).local_addr()),
-        )
+        let (acceptor, stream) = (self.uv.acceptor(id), self.uv.stream(id));
+        let tcp = acceptor.local_addr().or_else(|_| stream.local_addr());
+        tcp.map(Addr::Tcp)
+            .or_else(|_| acceptor.local_name().map(Addr::Unix))
+            .or_else(|_| stream.local_name().map(Addr::Unix))
     }
 
     fn peer_addr(&self, id: HandleId) -> IoResult<Addr> {
-        addr(self.uv.stream(id).peer_addr())
+        let stream = self.uv.stream(id);
+        let tcp = stream.peer_addr();
+        tcp.map(Addr::Tcp)
+            .or_else(|error| stream.peer_name().map(Addr::Unix).map_err(|_| error))
     }
 
     fn signal(&mut self, signum: i32, token: Token) -> IoResult<HandleId> {
@@ -239,15 +240,5 @@ impl Driver for UvDriver {
 
     fn stop(&mut self) {
         self.uv.stop();
-    }
-}
-
-fn addr(found: IoResult<std::net::SocketAddr>) -> IoResult<Addr> {
-    match found {
-        Ok(addr) => Ok(Addr::Tcp(addr)),
-        Err(error) if matches!(error.kind(), IoErrorKind::WrongKind | IoErrorKind::Invalid) => {
-            Ok(Addr::Unix(PathBuf::new()))
-        }
-        Err(error) => Err(error),
     }
 }

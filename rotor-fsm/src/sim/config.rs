@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 /// The bounds within which a simulation draws its chances. All of it is virtual: a delay of a second costs nothing.
-#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimConfig {
     /// Shortest and longest time that something takes from one end of a connection to the other. Default 10 µs to

@@ -19,12 +19,18 @@ impl Machine for Reader {
     fn create(seed: Self::Seed, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         let Some(incoming) = seed else {
             let listener = scope.listen(local(7))?;
-            return Ok(Response::of(Reader { socket: None, _listener: Some(listener) }));
+            return Ok(Response::of(Reader {
+                socket: None,
+                _listener: Some(listener),
+            }));
         };
         let socket = scope.open(incoming)?;
         scope.pause(&socket);
         scope.ctx.1 = Some(scope.notifier());
-        Ok(Response::of(Reader { socket: Some(socket), _listener: None }))
+        Ok(Response::of(Reader {
+            socket: Some(socket),
+            _listener: None,
+        }))
     }
 
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -50,7 +56,9 @@ impl Machine for Reader {
 #[test]
 fn a_paused_reader_bounds_the_bytes_in_flight() {
     check(0..200, |sim| {
-        let loop_ = sim.add::<Reader>(Config::default(), |_| Ok((Vec::new(), None))).unwrap();
+        let loop_ = sim
+            .add::<Reader>(Config::default(), |_| Ok((Vec::new(), None)))
+            .unwrap();
         sim.spawn::<Reader, Reader>(&loop_, None).unwrap();
         sim.run_for(ms(1));
         let mut dice = Dice::of(sim);
@@ -64,7 +72,10 @@ fn a_paused_reader_bounds_the_bytes_in_flight() {
         };
         assert_eq!(sim.run_until(ms(10_000), bounded), Ended::Idle);
         assert!(sim.unsent(peer) >= 300_000 - 65_536);
-        let reader = sim.context(&loop_, |(_, reader)| reader.take()).unwrap().unwrap();
+        let reader = sim
+            .context(&loop_, |(_, reader)| reader.take())
+            .unwrap()
+            .unwrap();
         // It reads and stops as it likes; nothing is lost.
         for _ in 0..dice.below(5) {
             // It ends by itself when it has read all.
@@ -74,7 +85,11 @@ fn a_paused_reader_bounds_the_bytes_in_flight() {
             sim.run_until(ms(dice.below(20)), bounded);
             let read = sim.context(&loop_, |(read, _)| read.len());
             sim.run_for(ms(20));
-            assert_eq!(sim.context(&loop_, |(read, _)| read.len()), read, "paused is paused");
+            assert_eq!(
+                sim.context(&loop_, |(read, _)| read.len()),
+                read,
+                "paused is paused"
+            );
         }
         let _ = reader.send(true);
         assert_eq!(sim.run_until(ms(60_000), bounded), Ended::Idle);
@@ -112,12 +127,20 @@ impl Machine for Writer {
     type Seed = usize;
 
     fn create(left: usize, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        let mut writer = Writer { socket: scope.connect(local(8))?, left };
+        let mut writer = Writer {
+            socket: scope.connect(local(8))?,
+            left,
+        };
         writer.write_on(scope)?;
         Ok(Response::of(writer))
     }
 
-    fn io(mut self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+    fn io(
+        mut self,
+        event: Io<'_>,
+        _: HandleId,
+        scope: &mut Scope<'_, Self>,
+    ) -> Result<Response<Self>> {
         match event {
             Io::Connected => {}
             Io::Flushed => {
@@ -138,8 +161,10 @@ impl Machine for Writer {
 fn a_writer_waits_for_room_and_always_hears_of_it() {
     check(0..300, |sim| {
         let listener = sim.listen_peer(local(8)).unwrap();
-        let mut config = Config::default();
-        config.output_bytes_max = QUEUE_MAX;
+        let config = Config {
+            output_bytes_max: QUEUE_MAX,
+            ..Config::default()
+        };
         let loop_ = sim.add::<Writer>(config, |_| Ok(0)).unwrap();
         sim.spawn::<Writer, Writer>(&loop_, 200_000).unwrap();
         sim.run_for(ms(100));

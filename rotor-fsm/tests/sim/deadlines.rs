@@ -62,7 +62,10 @@ impl Machine for Sleeper {
         let due = self.due.expect("fired without a deadline, or twice");
         scope.ctx.fired.push((self.number, due, now));
         scope.ctx.due[self.number] = None;
-        Ok(Response::of(Sleeper { number: self.number, due: None }))
+        Ok(Response::of(Sleeper {
+            number: self.number,
+            due: None,
+        }))
     }
 }
 
@@ -71,10 +74,14 @@ fn r13_never_early_none_lost_and_in_order() {
     check(0..2000, |sim| {
         let mut dice = Dice::of(sim);
         let count = 1 + dice.below(12) as usize;
-        let log = Log { fired: Vec::new(), due: vec![None; count] };
+        let log = Log {
+            fired: Vec::new(),
+            due: vec![None; count],
+        };
         let loop_ = sim.add::<Sleeper>(Config::default(), |_| Ok(log)).unwrap();
-        let sleepers: Vec<_> =
-            (0..count).map(|n| sim.spawn::<Sleeper, Sleeper>(&loop_, n).unwrap()).collect();
+        let sleepers: Vec<_> = (0..count)
+            .map(|n| sim.spawn::<Sleeper, Sleeper>(&loop_, n).unwrap())
+            .collect();
         for _ in 0..dice.below(30) {
             // Further away than a message takes, so that the model knows the order.
             let ahead = ms(2) + Duration::from_nanos(dice.below(200_000_000));
@@ -84,22 +91,41 @@ fn r13_never_early_none_lost_and_in_order() {
                 6 => Order::Clear,
                 _ => Order::Keep,
             };
-            sleepers[dice.below(count as u64) as usize].send(order).unwrap();
+            sleepers[dice.below(count as u64) as usize]
+                .send(order)
+                .unwrap();
             if dice.below(3) == 0 {
                 sim.run_for(Duration::from_nanos(dice.below(50_000_000)));
             }
         }
         assert_eq!(sim.run(ms(10_000)), Ended::Idle);
-        let (fired, due) =
-            sim.context(&loop_, |log| (std::mem::take(&mut log.fired), log.due.clone())).unwrap();
-        assert!(due.iter().all(Option::is_none), "a deadline was lost: {due:?}");
+        let (fired, due) = sim
+            .context(&loop_, |log| {
+                (std::mem::take(&mut log.fired), log.due.clone())
+            })
+            .unwrap();
+        assert!(
+            due.iter().all(Option::is_none),
+            "a deadline was lost: {due:?}"
+        );
         for (number, due, now) in &fired {
-            assert!(now >= due, "sleeper {number} woke {:?} early", due.since(*now));
+            assert!(
+                now >= due,
+                "sleeper {number} woke {:?} early",
+                due.since(*now)
+            );
             // A tick, and the turns of a loop that had something else to do.
-            assert!(now.since(*due) < ms(3), "sleeper {number} woke {:?} late", now.since(*due));
+            assert!(
+                now.since(*due) < ms(3),
+                "sleeper {number} woke {:?} late",
+                now.since(*due)
+            );
         }
         let tick = |time: &Time| time.as_nanos().div_ceil(1_000_000);
-        assert!(fired.is_sorted_by_key(|(_, due, _)| tick(due)), "out of order: {fired:?}");
+        assert!(
+            fired.is_sorted_by_key(|(_, due, _)| tick(due)),
+            "out of order: {fired:?}"
+        );
     });
 }
 
@@ -130,7 +156,9 @@ impl Machine for Countdown {
 #[test]
 fn a_year_of_virtual_time_takes_no_time() {
     check(0..5, |sim| {
-        let loop_ = sim.add::<Countdown>(Config::default(), |_| Ok(Vec::new())).unwrap();
+        let loop_ = sim
+            .add::<Countdown>(Config::default(), |_| Ok(Vec::new()))
+            .unwrap();
         sim.spawn::<Countdown, Countdown>(&loop_, 24 * 365).unwrap();
         assert_eq!(sim.run(Duration::from_secs(366 * 24 * 3600)), Ended::Over);
         assert!(matches!(sim.take_result(&loop_), Some(Ok(()))));
@@ -149,7 +177,9 @@ fn running_for_a_time_passes_that_time_even_if_nothing_happens() {
         let before = sim.now();
         assert_eq!(sim.run_for(ms(5)), Ended::Idle);
         assert_eq!(sim.now().since(before), ms(5));
-        let loop_ = sim.add::<Countdown>(Config::default(), |_| Ok(Vec::new())).unwrap();
+        let loop_ = sim
+            .add::<Countdown>(Config::default(), |_| Ok(Vec::new()))
+            .unwrap();
         sim.spawn::<Countdown, Countdown>(&loop_, 1).unwrap();
         assert_eq!(sim.run(ms(1000)), Ended::Time);
         assert_eq!(sim.now().since(before), ms(1005));

@@ -17,8 +17,12 @@ impl Machine for Echo {
 
     fn create(seed: Self::Seed, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         Ok(Response::of(match seed {
-            Ok(incoming) => Echo::Serving { socket: scope.open(incoming)? },
-            Err(at) => Echo::Listening { _listener: scope.listen(at)? },
+            Ok(incoming) => Echo::Serving {
+                socket: scope.open(incoming)?,
+            },
+            Err(at) => Echo::Listening {
+                _listener: scope.listen(at)?,
+            },
         }))
     }
 
@@ -81,21 +85,26 @@ fn what_comes_back_is_what_was_sent_whatever_the_splits() {
 
 #[test]
 fn the_same_through_very_small_buffers() {
-    let mut config = SimConfig::default();
-    config.buffer_bytes = (1, 9);
-    config.pieces_max = 9;
-    config.partial_percent = 60;
-    config.short_read_percent = 60;
+    let config = SimConfig {
+        buffer_bytes: (1, 9),
+        pieces_max: 9,
+        partial_percent: 60,
+        short_read_percent: 60,
+        ..SimConfig::default()
+    };
     check_with(0..60, &config, peers_get_back_what_they_sent);
 }
 
 #[test]
 fn the_same_in_a_fast_and_roomy_world() {
-    let mut config = SimConfig::default();
-    config.buffer_bytes = (1 << 20, 1 << 20);
-    config.pieces_max = 1;
-    (config.partial_percent, config.short_read_percent) = (0, 0);
-    config.delay = (ms(0), ms(0));
+    let config = SimConfig {
+        buffer_bytes: (1 << 20, 1 << 20),
+        pieces_max: 1,
+        delay: (ms(0), ms(0)),
+        partial_percent: 0,
+        short_read_percent: 0,
+        ..SimConfig::default()
+    };
     check_with(0..200, &config, peers_get_back_what_they_sent);
 }
 

@@ -49,17 +49,27 @@ impl Machine for Ear {
                 if !bytes.is_empty() {
                     scope.write(&socket, &bytes)?;
                 }
-                Ok(Response::of(Ear { socket: Some(socket), _listener: None }))
+                Ok(Response::of(Ear {
+                    socket: Some(socket),
+                    _listener: None,
+                }))
             }
             Start::Listen(at) => {
                 let listener = scope.listen(at)?;
-                Ok(Response::of(Ear { socket: None, _listener: Some(listener) }))
+                Ok(Response::of(Ear {
+                    socket: None,
+                    _listener: Some(listener),
+                }))
             }
             Start::Serve(incoming) => {
                 let socket = scope.open(incoming)?;
                 scope.pause(&socket);
                 let deaf_for = scope.ctx.deaf_for;
-                Ok(Response::of(Ear { socket: Some(socket), _listener: None }).after(deaf_for))
+                Ok(Response::of(Ear {
+                    socket: Some(socket),
+                    _listener: None,
+                })
+                .after(deaf_for))
             }
         }
     }
@@ -102,7 +112,10 @@ impl Machine for Ear {
 }
 
 fn ears(sim: &mut Sim, start: Start, deaf_for: std::time::Duration) -> SimLoop<Ear> {
-    let notes = Notes { deaf_for, ..Notes::default() };
+    let notes = Notes {
+        deaf_for,
+        ..Notes::default()
+    };
     let loop_ = sim.add::<Ear>(Config::default(), |_| Ok(notes)).unwrap();
     sim.spawn::<Ear, Ear>(&loop_, start).unwrap();
     sim.run_for(ms(1));
@@ -116,9 +129,10 @@ fn heard(sim: &mut Sim, by: &SimLoop<Ear>) -> Vec<Heard> {
 #[test]
 fn a_connect_that_nobody_answers_is_refused() {
     check(0..200, |sim| {
-        for (at, kind) in
-            [(local(9), IoErrorKind::Refused), (Addr::Unix("/none".into()), IoErrorKind::NotFound)]
-        {
+        for (at, kind) in [
+            (local(9), IoErrorKind::Refused),
+            (Addr::Unix("/none".into()), IoErrorKind::NotFound),
+        ] {
             let ear = ears(sim, Start::Connect(at.clone(), Vec::new()), ms(0));
             sim.run(ms(1000));
             assert_eq!(heard(sim, &ear), [Heard::Failed(Op::Connect, kind)]);
@@ -136,14 +150,19 @@ fn what_was_written_before_a_refusal_is_cancelled_once() {
         sim.run(ms(1000));
         let heard = heard(sim, &ear);
         assert_eq!(heard[0], Heard::Failed(Op::Connect, IoErrorKind::Refused));
-        assert_eq!(heard[1..], [Heard::Failed(Op::Write, IoErrorKind::Cancelled)]);
+        assert_eq!(
+            heard[1..],
+            [Heard::Failed(Op::Write, IoErrorKind::Cancelled)]
+        );
     });
 }
 
 #[test]
 fn connects_are_refused_by_chance_as_often_as_the_configuration_says() {
-    let mut config = SimConfig::default();
-    config.refuse_percent = 30;
+    let config = SimConfig {
+        refuse_percent: 30,
+        ..SimConfig::default()
+    };
     let refused = std::cell::Cell::new(0);
     check_with(0..1000, &config, |sim| {
         serve(sim, local(7));
@@ -151,7 +170,10 @@ fn connects_are_refused_by_chance_as_often_as_the_configuration_says() {
         sim.send(peer, b"x");
         sim.run(ms(60_000));
         assert_ne!(sim.saw_refused(peer), sim.is_connected(peer));
-        assert_eq!(sim.received(peer).len(), usize::from(sim.is_connected(peer)));
+        assert_eq!(
+            sim.received(peer).len(),
+            usize::from(sim.is_connected(peer))
+        );
         refused.set(refused.get() + u32::from(sim.saw_refused(peer)));
     });
     assert!((250..350).contains(&refused.get()), "{}", refused.get());
@@ -173,9 +195,19 @@ fn l4_what_arrived_before_a_reset_is_read_before_it() {
         assert_eq!(heard(sim, &ear), []);
         sim.run(ms(60_000));
         let heard = heard(sim, &ear);
-        assert_eq!(heard.last(), Some(&Heard::Failed(Op::Read, IoErrorKind::Reset)));
-        assert!(heard[..heard.len() - 1].iter().all(|heard| matches!(heard, Heard::Read(_))));
-        assert_eq!(sim.context(&ear, |notes| notes.bytes.clone()).unwrap(), sent);
+        assert_eq!(
+            heard.last(),
+            Some(&Heard::Failed(Op::Read, IoErrorKind::Reset))
+        );
+        assert!(
+            heard[..heard.len() - 1]
+                .iter()
+                .all(|heard| matches!(heard, Heard::Read(_)))
+        );
+        assert_eq!(
+            sim.context(&ear, |notes| notes.bytes.clone()).unwrap(),
+            sent
+        );
     });
 }
 
@@ -194,7 +226,10 @@ fn a_reset_at_any_time_leaves_a_prefix_and_is_heard_once() {
         let heard = heard(sim, &ear);
         let read = sim.context(&ear, |notes| notes.bytes.clone()).unwrap();
         assert_eq!(read, sent[..read.len()]);
-        let failures = heard.iter().filter(|heard| matches!(heard, Heard::Failed(..))).count();
+        let failures = heard
+            .iter()
+            .filter(|heard| matches!(heard, Heard::Failed(..)))
+            .count();
         // A connect that was taken back before it arrived is heard by nobody.
         let was_accepted = !heard.is_empty();
         assert_eq!(failures, usize::from(was_accepted), "{heard:?}");
@@ -239,14 +274,22 @@ fn writing_to_who_has_closed_fails_after_the_eof() {
             sim.run_for(ms(100));
         }
         let failed = Heard::Failed(Op::Write, IoErrorKind::BrokenPipe);
-        assert_eq!(heard(sim, &loop_).iter().filter(|heard| **heard == failed).count(), 1);
+        assert_eq!(
+            heard(sim, &loop_)
+                .iter()
+                .filter(|heard| **heard == failed)
+                .count(),
+            1
+        );
     });
 }
 
 #[test]
 fn a_network_that_breaks_connections_is_heard_on_both_sides() {
-    let mut config = SimConfig::default();
-    config.break_percent = 100;
+    let config = SimConfig {
+        break_percent: 100,
+        ..SimConfig::default()
+    };
     check_with(0..300, &config, |sim| {
         let listener = sim.listen_peer(local(7)).unwrap();
         let ear = ears(sim, Start::Connect(local(7), Vec::new()), ms(0));
@@ -262,10 +305,13 @@ fn a_network_that_breaks_connections_is_heard_on_both_sides() {
 #[test]
 fn l6_connections_above_the_limit_wait_and_are_served() {
     check(0..200, |sim| {
-        let mut config = Config::default();
-        config.sockets_max = 3;
+        let config = Config {
+            sockets_max: 3,
+            ..Config::default()
+        };
         let server = sim.add::<crate::echo::Echo>(config, |_| Ok(())).unwrap();
-        sim.spawn::<_, crate::echo::Echo>(&server, Err(local(7))).unwrap();
+        sim.spawn::<_, crate::echo::Echo>(&server, Err(local(7)))
+            .unwrap();
         all_are_served(sim, 12, 4);
         assert!(sim.stats(&server).accepts_paused > 0);
     });
@@ -273,8 +319,10 @@ fn l6_connections_above_the_limit_wait_and_are_served() {
 
 #[test]
 fn u15_out_of_descriptors_connections_wait_and_are_served() {
-    let mut config = SimConfig::default();
-    config.descriptors_max = 4;
+    let config = SimConfig {
+        descriptors_max: 4,
+        ..SimConfig::default()
+    };
     check_with(0..200, &config, |sim| {
         let server = serve(sim, local(7));
         all_are_served(sim, 12, 4);
@@ -308,12 +356,17 @@ fn all_are_served(sim: &mut Sim, peers: usize, descriptors_max: usize) {
 
 #[test]
 fn without_a_descriptor_connecting_fails_as_an_event_and_listening_at_the_call() {
-    let mut config = SimConfig::default();
-    config.descriptors_max = 0;
+    let config = SimConfig {
+        descriptors_max: 0,
+        ..SimConfig::default()
+    };
     check_with(0..20, &config, |sim| {
         let ear = ears(sim, Start::Connect(local(7), Vec::new()), ms(0));
         sim.run(ms(100));
-        assert_eq!(heard(sim, &ear), [Heard::Failed(Op::Connect, IoErrorKind::FdLimit)]);
+        assert_eq!(
+            heard(sim, &ear),
+            [Heard::Failed(Op::Connect, IoErrorKind::FdLimit)]
+        );
         let listening = ears(sim, Start::Listen(local(7)), ms(0));
         assert!(sim.is_over(&listening), "its only machine failed in create");
     });
@@ -322,11 +375,14 @@ fn without_a_descriptor_connecting_fails_as_an_event_and_listening_at_the_call()
 #[test]
 fn a_full_backlog_delays_connects_and_a_closed_listener_resets_them() {
     check(0..50, |sim| {
-        let mut config = Config::default();
-        config.sockets_max = 0;
+        let config = Config {
+            sockets_max: 0,
+            ..Config::default()
+        };
         let notes = Notes::default();
         let loop_ = sim.add::<Ear>(config, |_| Ok(notes)).unwrap();
-        sim.spawn::<Ear, Ear>(&loop_, Start::Listen(local(7))).unwrap();
+        sim.spawn::<Ear, Ear>(&loop_, Start::Listen(local(7)))
+            .unwrap();
         sim.run_for(ms(1));
         let peers: Vec<_> = (0..1030).map(|_| sim.connect(local(7))).collect();
         sim.run_for(ms(500));
@@ -334,7 +390,28 @@ fn a_full_backlog_delays_connects_and_a_closed_listener_resets_them() {
         assert_eq!(connected, 1024, "the backlog's default");
         sim.close_loop(&loop_);
         sim.run_for(ms(5000));
-        assert_eq!(peers.iter().filter(|peer| sim.saw_reset(**peer)).count(), 1024);
-        assert_eq!(peers.iter().filter(|peer| sim.saw_refused(**peer)).count(), 6);
+        assert_eq!(
+            peers.iter().filter(|peer| sim.saw_reset(**peer)).count(),
+            1024
+        );
+        assert_eq!(
+            peers.iter().filter(|peer| sim.saw_refused(**peer)).count(),
+            6
+        );
+    });
+}
+
+#[test]
+fn fins_that_cross_are_no_reset() {
+    check(0..300, |sim| {
+        let ear = ears(sim, Start::Listen(local(7)), ms(0));
+        let mut dice = Dice::of(sim);
+        let peer = sim.connect(local(7));
+        sim.run_for(ms(50));
+        sim.shutdown(peer);
+        sim.run_for(std::time::Duration::from_micros(dice.below(3000)));
+        sim.close_loop(&ear);
+        assert_eq!(sim.run(ms(1000)), Ended::Over);
+        assert!(sim.saw_eof(peer) && !sim.saw_reset(peer));
     });
 }

@@ -6,6 +6,7 @@ mod echo;
 mod faults;
 mod messages;
 mod parts;
+mod seam;
 mod world;
 
 use rotor_fsm::Addr;

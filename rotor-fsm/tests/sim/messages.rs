@@ -21,7 +21,13 @@ impl Machine for Caller {
     type Seed = (Notifier<Ask>, u64);
 
     fn create((to, count): Self::Seed, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        Ok(Response::of(Caller { to, next: 0, answered: 0, count }).after(Duration::ZERO))
+        Ok(Response::of(Caller {
+            to,
+            next: 0,
+            answered: 0,
+            count,
+        })
+        .after(Duration::ZERO))
     }
 
     fn timeout(mut self, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -40,7 +46,11 @@ impl Machine for Caller {
         assert_eq!(answer, self.answered, "lost, twice or out of order");
         self.answered += 1;
         *scope.ctx = self.answered;
-        if self.answered == self.count { Ok(Response::done()) } else { Ok(Response::of(self)) }
+        if self.answered == self.count {
+            Ok(Response::done())
+        } else {
+            Ok(Response::of(self))
+        }
     }
 }
 
@@ -58,7 +68,11 @@ impl Machine for Answerer {
 
     fn wakeup(self, Ask(n, back): Ask, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         back.send(n)?;
-        if self.0 == 1 { Ok(Response::done()) } else { Ok(Response::of(Answerer(self.0 - 1))) }
+        if self.0 == 1 {
+            Ok(Response::done())
+        } else {
+            Ok(Response::of(Answerer(self.0 - 1)))
+        }
     }
 }
 
@@ -69,7 +83,8 @@ fn r4_messages_between_two_loops_arrive_once_and_in_order() {
         let theirs = sim.add::<Answerer>(Config::default(), |_| Ok(())).unwrap();
         let answerer = sim.spawn::<Answerer, Answerer>(&theirs, count).unwrap();
         let ours = sim.add::<Caller>(Config::default(), |_| Ok(0)).unwrap();
-        sim.spawn::<Caller, Caller>(&ours, (answerer.clone(), count)).unwrap();
+        sim.spawn::<Caller, Caller>(&ours, (answerer.clone(), count))
+            .unwrap();
         assert_eq!(sim.run(ms(60_000)), Ended::Over);
         assert_eq!(sim.context(&ours, |answered| *answered), Some(count));
         assert!(!answerer.is_live());
@@ -90,7 +105,11 @@ fn r4_sent_is_delivered_and_dropped_and_returned_when_the_receiver_ends_early() 
         let sent = 1 + dice.below(40);
         let mut returned = 0;
         for n in 0..sent {
-            returned += u64::from(answerer.send(Ask(n, keeper.map(|_| unreachable!()))).is_err());
+            returned += u64::from(
+                answerer
+                    .send(Ask(n, keeper.map(|_| unreachable!())))
+                    .is_err(),
+            );
             if dice.below(4) == 0 {
                 sim.run_for(Duration::from_micros(dice.below(30)));
             }
@@ -141,7 +160,11 @@ fn loops_that_keep_each_other_busy_do_not_stop_the_clock() {
 fn r8_spawns_and_shutdown_from_outside_reach_a_sleeping_loop() {
     check(0..100, |sim| {
         let loop_ = sim.add::<Answerer>(Config::default(), |_| Ok(())).unwrap();
-        assert_eq!(sim.run(ms(1000)), Ended::Idle, "r7: it never had a machine, so it waits");
+        assert_eq!(
+            sim.run(ms(1000)),
+            Ended::Idle,
+            "r7: it never had a machine, so it waits"
+        );
         let spawning = loop_.handle().spawn::<Answerer>(3);
         assert!(spawning.try_wait().is_none());
         assert_eq!(sim.run(ms(1000)), Ended::Idle);
@@ -150,7 +173,10 @@ fn r8_spawns_and_shutdown_from_outside_reach_a_sleeping_loop() {
         loop_.handle().shutdown(ms(10));
         assert_eq!(sim.run(ms(1000)), Ended::Over);
         assert!(!notifier.is_live() && sim.is_over(&loop_));
-        assert!(sim.spawn::<Answerer, Answerer>(&loop_, 1).is_err(), "r7: spawns are refused");
+        assert!(
+            sim.spawn::<Answerer, Answerer>(&loop_, 1).is_err(),
+            "r7: spawns are refused"
+        );
     });
 }
 

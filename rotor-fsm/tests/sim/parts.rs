@@ -42,7 +42,9 @@ impl Machine for Boss {
 #[test]
 fn r10_work_takes_virtual_time_and_every_result_comes_once() {
     check(0..300, |sim| {
-        let loop_ = sim.add::<Boss>(Config::default(), |_| Ok(Default::default())).unwrap();
+        let loop_ = sim
+            .add::<Boss>(Config::default(), |_| Ok(Default::default()))
+            .unwrap();
         sim.spawn::<Boss, Boss>(&loop_, (20, false)).unwrap();
         let before = sim.now();
         assert_eq!(sim.run(ms(60_000)), Ended::Over);
@@ -55,18 +57,26 @@ fn r10_work_takes_virtual_time_and_every_result_comes_once() {
 
 #[test]
 fn a_job_that_panics_ends_its_machine_and_the_jobs_that_wait_never_run() {
-    let mut config = SimConfig::default();
-    config.work_threads = 1;
+    let config = SimConfig {
+        work_threads: 1,
+        ..SimConfig::default()
+    };
     // The panic is expected: it need not be printed a hundred times.
     check_with(0..5, &config, |sim| {
-        let mut config = Config::default();
-        config.on_end = Some(Box::new(|_, reason| match reason {
-            Reason::Failed(error) if error.kind() == Some(ErrorKind::WorkPanicked) => Verdict::Stop,
-            other => panic!("{other:?}"),
-        }));
+        let config = Config {
+            on_end: Some(Box::new(|_, reason| match reason {
+                Reason::Failed(error) if error.kind() == Some(ErrorKind::WorkPanicked) => {
+                    Verdict::Stop
+                }
+                other => panic!("{other:?}"),
+            })),
+            ..Config::default()
+        };
         let ran = Arc::new(AtomicU32::new(0));
         let counter = ran.clone();
-        let loop_ = sim.add::<Boss>(config, |_| Ok((Vec::new(), counter))).unwrap();
+        let loop_ = sim
+            .add::<Boss>(config, |_| Ok((Vec::new(), counter)))
+            .unwrap();
         sim.spawn::<Boss, Boss>(&loop_, (20, true)).unwrap();
         assert_eq!(sim.run(ms(60_000)), Ended::Over);
         let result = sim.take_result(&loop_).unwrap();
@@ -88,7 +98,10 @@ impl Machine for Console {
     type Seed = i32;
 
     fn create(signum: i32, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        Ok(Response::of(Console { _stdin: scope.stdin()?, _signal: scope.signal(signum)? }))
+        Ok(Response::of(Console {
+            _stdin: scope.stdin()?,
+            _signal: scope.signal(signum)?,
+        }))
     }
 
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -105,7 +118,9 @@ impl Machine for Console {
 #[test]
 fn standard_input_and_signals_are_the_tests_to_give() {
     check(0..100, |sim| {
-        let loop_ = sim.add::<Console>(Config::default(), |_| Ok(Default::default())).unwrap();
+        let loop_ = sim
+            .add::<Console>(Config::default(), |_| Ok(Default::default()))
+            .unwrap();
         let keyboard = sim.stdin();
         sim.send(keyboard, b"typed ");
         sim.run_for(ms(100));
@@ -118,7 +133,10 @@ fn standard_input_and_signals_are_the_tests_to_give() {
         sim.shutdown(keyboard);
         assert_eq!(sim.run(ms(100)), Ended::Idle);
         let (typed, signals, eof) = sim.context(&loop_, |ctx| ctx.clone()).unwrap();
-        assert_eq!((&typed[..], &signals[..], eof), (&b"typed ahead"[..], &[10][..], true));
+        assert_eq!(
+            (&typed[..], &signals[..], eof),
+            (&b"typed ahead"[..], &[10][..], true)
+        );
     });
 }
 
@@ -126,7 +144,9 @@ fn standard_input_and_signals_are_the_tests_to_give() {
 fn a_signal_that_cannot_be_watched_is_misuse_and_fails_at_the_call() {
     for signum in [0, 9, 19, 65, -1] {
         check(0..1, |sim| {
-            let loop_ = sim.add::<Console>(Config::default(), |_| Ok(Default::default())).unwrap();
+            let loop_ = sim
+                .add::<Console>(Config::default(), |_| Ok(Default::default()))
+                .unwrap();
             sim.spawn::<Console, Console>(&loop_, signum).unwrap();
             sim.run(ms(10));
             assert!(sim.is_over(&loop_) && sim.descriptors() == 0);
@@ -137,7 +157,9 @@ fn a_signal_that_cannot_be_watched_is_misuse_and_fails_at_the_call() {
 #[test]
 fn r7_sigterm_shuts_down_a_loop_that_asked_for_it() {
     check(0..100, |sim| {
-        let loop_ = sim.add::<Console>(Config::default(), |_| Ok(Default::default())).unwrap();
+        let loop_ = sim
+            .add::<Console>(Config::default(), |_| Ok(Default::default()))
+            .unwrap();
         sim.shutdown_on_signals(&loop_).unwrap();
         sim.spawn::<Console, Console>(&loop_, 10).unwrap();
         assert_eq!(sim.run(ms(100)), Ended::Idle);
@@ -168,8 +190,10 @@ impl Machine for Bomb {
 #[should_panic(expected = "the bomb went off")]
 fn a_panic_that_the_end_hook_stops_for_reaches_the_test() {
     check(5..6, |sim| {
-        let mut config = Config::default();
-        config.on_end = Some(Box::new(|_, _| Verdict::Stop));
+        let config = Config {
+            on_end: Some(Box::new(|_, _| Verdict::Stop)),
+            ..Config::default()
+        };
         let loop_ = sim.add::<Bomb>(config, |_| Ok(())).unwrap();
         let bomb = sim.spawn::<Bomb, Bomb>(&loop_, ()).unwrap();
         sim.run(ms(1));
@@ -205,7 +229,9 @@ fn r7_a_simulation_drops_its_machines_contexts_and_messages() {
     let token = Arc::new(());
     check(0..20, |sim| {
         let context = token.clone();
-        let loop_ = sim.add::<Holder>(Config::default(), |_| Ok(context)).unwrap();
+        let loop_ = sim
+            .add::<Holder>(Config::default(), |_| Ok(context))
+            .unwrap();
         let created = sim.spawn::<Holder, Holder>(&loop_, token.clone()).unwrap();
         sim.run(ms(10));
         sim.spawn::<Holder, Holder>(&loop_, token.clone()).unwrap();

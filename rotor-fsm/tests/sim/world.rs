@@ -21,14 +21,22 @@ impl Machine for Client {
 
     fn create(rounds: u32, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         let pause = Duration::from_micros(scope.random() % 5000);
-        Ok(Response::of(Client { socket: None, rounds }).after(pause))
+        Ok(Response::of(Client {
+            socket: None,
+            rounds,
+        })
+        .after(pause))
     }
 
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         match event {
             Io::Read(bytes) => *scope.ctx += bytes.len() as u64,
             Io::Failed(_) | Io::Eof => {
-                return Ok(Response::of(Client { socket: None, ..self }).after(ms(1)));
+                return Ok(Response::of(Client {
+                    socket: None,
+                    ..self
+                })
+                .after(ms(1)));
             }
             _ => {}
         }
@@ -44,7 +52,7 @@ impl Machine for Client {
         let pause = Duration::from_micros(dice % 20_000);
         match self.socket.take() {
             None => self.socket = Some(scope.connect(local(7))?),
-            Some(socket) if dice % 5 == 0 => scope.abort(socket),
+            Some(socket) if dice.is_multiple_of(5) => scope.abort(socket),
             Some(socket) if dice % 5 == 1 => scope.shutdown_write(&socket)?,
             Some(socket) => {
                 let bytes = vec![dice as u8; dice as usize % 5000];
@@ -67,9 +75,12 @@ impl Machine for Client {
 
 /// Everything at once: two loops, faults, peers, work, messages.
 fn scenario(seed: u64) -> (String, u64, u64) {
-    let mut config = SimConfig::default();
-    (config.refuse_percent, config.break_percent) = (10, 10);
-    config.trace_lines_max = usize::MAX;
+    let config = SimConfig {
+        trace_lines_max: usize::MAX,
+        refuse_percent: 10,
+        break_percent: 10,
+        ..SimConfig::default()
+    };
     let mut sim = Sim::with_config(seed, config);
     let server = sim.add::<Echo>(Config::default(), |_| Ok(())).unwrap();
     sim.spawn::<Echo, Echo>(&server, Err(local(7))).unwrap();
@@ -97,21 +108,31 @@ fn r10_the_same_seed_makes_the_same_trace_byte_for_byte_and_another_seed_another
         let (again, hash_again, sum_again) = scenario(seed);
         assert_eq!(trace, again, "seed {seed}");
         assert_eq!((hash, sum), (hash_again, sum_again), "seed {seed}");
-        assert!(trace.lines().count() > 200, "the scenario is rich: {}", trace.lines().count());
+        assert!(
+            trace.lines().count() > 200,
+            "the scenario is rich: {}",
+            trace.lines().count()
+        );
         assert!(seen.insert(hash), "seed {seed} made the trace of another");
     }
 }
 
 #[test]
 fn a_trace_reads_well_and_keeps_its_tail() {
-    let mut config = SimConfig::default();
-    config.trace_lines_max = 3;
+    let config = SimConfig {
+        trace_lines_max: 3,
+        ..SimConfig::default()
+    };
     let mut sim = Sim::with_config(1, config);
     for n in 0..10 {
         sim.note(format!("line {n}"));
     }
     assert_eq!(sim.trace().lines().count(), 3);
-    assert!(sim.trace_tail(1).ends_with("world note line 9\n"), "{}", sim.trace_tail(1));
+    assert!(
+        sim.trace_tail(1).ends_with("world note line 9\n"),
+        "{}",
+        sim.trace_tail(1)
+    );
     assert_eq!(sim.trace_len(), 10);
 }
 
@@ -136,7 +157,10 @@ fn set_up_that_fails_is_told_and_leaves_nothing_behind() {
         promised = setup.add::<Client>(1).ok();
         Err(Error::msg("no"))
     });
-    assert_eq!(refused.err().map(|error| error.to_string()).as_deref(), Some("no"));
+    assert_eq!(
+        refused.err().map(|error| error.to_string()).as_deref(),
+        Some("no")
+    );
     assert!(!promised.unwrap().is_live());
     assert_eq!(sim.run(ms(10)), rotor_fsm::sim::Ended::Idle);
 }
@@ -145,7 +169,10 @@ fn set_up_that_fails_is_told_and_leaves_nothing_behind() {
 fn an_address_in_use_is_refused_to_peers_and_machines_alike() {
     let mut sim = Sim::new(1);
     let first = sim.listen_peer(local(7)).unwrap();
-    assert_eq!(sim.listen_peer(local(7)).unwrap_err().kind(), rotor_fsm::IoErrorKind::AddrInUse);
+    assert_eq!(
+        sim.listen_peer(local(7)).unwrap_err().kind(),
+        rotor_fsm::IoErrorKind::AddrInUse
+    );
     assert_eq!(sim.listening_at(first), Some(local(7)));
     let server = sim.add::<Echo>(Config::default(), |_| Ok(())).unwrap();
     sim.spawn::<Echo, Echo>(&server, Err(local(7))).unwrap();
