@@ -305,10 +305,13 @@ impl Effects {
             return;
         }
         let buffer = std::mem::take(&mut record.buffer);
-        match self.driver.try_write(id, &buffer) {
-            Ok(written) if written == buffer.len() => self.outputs.recycle(buffer),
-            Ok(written) => self.queue(id, buffer, written),
-            Err(error) => return self.output_failed(id, error, buffer),
+        // Nothing to write if it is only the end of output that was asked for; after that even no bytes are refused.
+        if !buffer.is_empty() {
+            match self.driver.try_write(id, &buffer) {
+                Ok(written) if written == buffer.len() => self.outputs.recycle(buffer),
+                Ok(written) => self.queue(id, buffer, written),
+                Err(error) => return self.output_failed(id, error, buffer),
+            }
         }
         self.flushed_with_care(id);
     }

@@ -8,7 +8,15 @@ use std::ops::Deref;
 /// handler returns, but for what was [unread](Input::unread).
 pub struct Input<'a> {
     pub(crate) data: &'a [u8],
-    pub(crate) unread: &'a Cell<usize>,
+    pub(crate) unread: &'a Cell<Unread>,
+}
+
+/// What a handler left of its frame.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Unread {
+    pub bytes: usize,
+    /// Present it again without waiting for more.
+    pub later: bool,
 }
 
 impl Input<'_> {
@@ -20,7 +28,23 @@ impl Input<'_> {
     /// [`Limits::input_bytes_max`](crate::Limits::input_bytes_max).
     #[inline]
     pub fn unread(&self, n: usize) {
-        self.unread.set(n.min(self.data.len()));
+        self.leave(n, false);
+    }
+
+    /// As [`unread`](Self::unread), but these bytes are presented again without waiting for more: in a later turn of
+    /// the loop, when others have had theirs, and not before the waiting output is below its watermark.
+    ///
+    /// The way to stop after a fair share of many small requests, or after a large answer.
+    pub fn later(&self, n: usize) {
+        self.leave(n, true);
+    }
+
+    #[inline]
+    fn leave(&self, n: usize, later: bool) {
+        self.unread.set(Unread {
+            bytes: n.min(self.data.len()),
+            later,
+        });
     }
 }
 

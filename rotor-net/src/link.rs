@@ -12,6 +12,7 @@ use crate::run::Outcome;
 use crate::streams::Ticket;
 use crate::switch::Handover;
 use crate::until::{Kind, Until, Want};
+use crate::input::Unread;
 use crate::{Conn, Failure, Input, Protocol, Stream};
 use rotor_fsm::{Io, Machine, Op, Parts, Result, Scope, Socket};
 use std::cell::Cell;
@@ -210,7 +211,7 @@ impl Link {
                 return Step::Flushed;
             }
         }
-        if self.is(PAUSED | OVER | TOLD) {
+        if self.is(PAUSED | OVER | TOLD | AGAIN) {
             return Step::Wait;
         }
         if !self.is(STALLED) {
@@ -253,7 +254,7 @@ impl Link {
         feed: &mut Feed<'_>,
         scope: &mut Scope<'_, Stream<P>>,
     ) -> Result<Intent<P>> {
-        let unread = Cell::new(0);
+        let unread = Cell::new(Unread::default());
         let data = &feed.front(frame.whole)[..frame.data];
         let input = Input {
             data,
@@ -261,10 +262,14 @@ impl Link {
         };
         let answer = protocol.received(input, &mut self.conn(scope, &[]));
         let back = unread.get();
-        if back == 0 && frame.whole > 0 {
+        if back.bytes == 0 && frame.whole > 0 {
             feed.consume(frame.whole, self.ticket.streams());
+        } else if back.later {
+            feed.consume(frame.data - back.bytes, self.ticket.streams());
+            feed.rescan();
+            self.go_on_later(scope);
         } else {
-            self.take_back(frame, back, feed);
+            self.take_back(frame, back.bytes, feed);
         }
         answer
     }

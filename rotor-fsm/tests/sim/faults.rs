@@ -176,7 +176,11 @@ fn connects_are_refused_by_chance_as_often_as_the_configuration_says() {
         );
         refused.set(refused.get() + u32::from(sim.saw_refused(peer)));
     });
-    assert!((250..350).contains(&refused.get()), "{}", refused.get());
+    assert!(
+        crate::is_replay() || (250..350).contains(&refused.get()),
+        "{}",
+        refused.get()
+    );
 }
 
 #[test]

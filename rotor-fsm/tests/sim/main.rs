@@ -21,6 +21,11 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// One seed is being replayed: then tests that count over many seeds have nothing to say.
+fn is_replay() -> bool {
+    std::env::var_os("ROTOR_SIM_SEED").is_some()
+}
+
 /// Chance for scenarios, from the simulation's seed but apart from what the simulation draws.
 struct Dice(u64);
 

@@ -1,0 +1,129 @@
+//! The check phase of a turn: all that does not come from a descriptor. Orders of other threads, what is owed, and the
+//! inbox, a bounded batch of it.
+
+use super::Engine;
+use crate::effects::Owed;
+use crate::inbox::Counts;
+use crate::{Io, Machine, MachineId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl<R: Machine> Engine<R> {
+    #[inline(never)]
+    pub fn check(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let taken = self.nest.inbox.take(&mut self.batch);
+        if taken.nudged {
+            self.follow_orders();
+        }
+        if let Some(grace) = taken.shutdown {
+            self.begin_shutdown(grace);
+        }
+        if !self.effects.owed.is_empty() {
+            self.pay_owed();
+        }
+        if !self.batch.is_empty() {
+            self.active_at = self.effects.now();
+            self.deliver();
+        }
+        self.end_dispatch();
+        if self.closing.is_some() {
+            self.go_on_closing();
+            self.end_dispatch();
+        }
+    }
+
+    pub(super) fn follow_orders(&mut self) {
+        for _ in 0..self.bounds.creates {
+            let Ok(order) = self.orders.try_recv() else {
+                return;
+            };
+            // The order makes a seed by user code.
+            if catch_unwind(AssertUnwindSafe(|| order(&*self.nest))).is_err() {
+                self.panics += 1;
+            }
+        }
+        if !self.orders.is_empty() {
+            self.nest.inbox.nudge();
+        }
+    }
+
+    /// Delivers what is owed now; what these deliveries give rise to is for the next turn.
+    pub(super) fn pay_owed(&mut self) {
+        for _ in 0..self.effects.owed.len() {
+            let Some((on, owed)) = self.effects.owed.pop_front() else {
+                return;
+            };
+            let Some(token) = self.effects.driver.token(on) else {
+                continue;
+            };
+            let io = match owed {
+                Owed::Flushed => Io::Flushed,
+                Owed::Failed(error) => Io::Failed(error),
+                Owed::Again => Io::Again,
+            };
+            self.rare_io(MachineId::of(token), on, io);
+        }
+    }
+
+    /// One drain: at most a turn's worth of messages, in order. A run of messages for one machine takes it out of its
+    /// slot once (rule R14).
+    pub(super) fn deliver(&mut self) {
+        let mut left = self.bounds.messages;
+        while left > 0 && self.outcome.is_none() {
+            let Some((id, message)) = self.batch.pop_front() else {
+                break;
+            };
+            left -= 1;
+            match self.take(id) {
+                Some(machine) => self.deliver_run(id, machine, message, &mut left),
+                None => {
+                    self.dropped += 1;
+                    self.discard(message);
+                }
+            }
+        }
+    }
+
+    /// Delivers a message and those right behind it for the same machine.
+    #[inline(always)]
+    pub(super) fn deliver_run(
+        &mut self,
+        id: MachineId,
+        mut machine: R,
+        mut message: R::Message,
+        left: &mut usize,
+    ) {
+        loop {
+            self.delivered += 1;
+            let answer = self.call(id, |scope| machine.wakeup(message, scope));
+            machine = match self.absorb(id, answer) {
+                Some(machine) => machine,
+                None => return,
+            };
+            match self.batch.front() {
+                Some((next, _)) if *next == id && *left > 0 => {}
+                _ => return self.slots.put(id, machine),
+            }
+            match self.batch.pop_front() {
+                Some((_, next)) => message = next,
+                None => return self.slots.put(id, machine),
+            }
+            *left -= 1;
+        }
+    }
+
+    /// Tells the world where messages went. Done per turn, because the counters are shared with other threads.
+    pub(super) fn publish_counts(&mut self) {
+        let counts = &self.nest.inbox.counts;
+        for (shared, own) in [
+            (&counts.delivered, &mut self.delivered),
+            (&counts.dropped, &mut self.dropped),
+        ] {
+            if *own > 0 {
+                Counts::add(shared, std::mem::take(own));
+            }
+        }
+    }
+}
