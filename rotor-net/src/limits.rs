@@ -49,6 +49,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether so much waiting output is too much to read on (L1). Between the watermarks it stays as it was.
+    #[inline]
+    pub(crate) fn is_over(&self, queued_bytes: usize, was_over: bool) -> bool {
+        queued_bytes > self.output_high_bytes || (was_over && queued_bytes > self.output_low_bytes)
+    }
+
     /// The same limits made to fit together.
     pub(crate) fn fitted(mut self) -> Self {
         self.output_high_bytes = self.output_high_bytes.min(self.output_bytes_max / 2);
@@ -62,6 +68,30 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The model remembers which of the two marks was crossed last.
+        #[test]
+        fn l1_watermarks_have_hysteresis(
+            marks in (0usize..200, 0usize..200),
+            queued in proptest::collection::vec(0usize..150, 0..100),
+        ) {
+            let limits = Limits {
+                output_high_bytes: marks.0,
+                output_low_bytes: marks.1,
+                ..Limits::default()
+            }
+            .fitted();
+            let (high, low) = (limits.output_high_bytes, limits.output_low_bytes);
+            let mut over = false;
+            for (at, &now) in queued.iter().enumerate() {
+                over = limits.is_over(now, over);
+                let crossed = queued[..=at].iter().rev().find(|&&n| n > high || n <= low);
+                prop_assert_eq!(over, crossed.is_some_and(|&n| n > high));
+            }
+        }
+    }
 
     #[test]
     fn limits_are_made_to_fit_together() {

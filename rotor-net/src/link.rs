@@ -7,12 +7,12 @@
 
 use crate::conn::Out;
 use crate::feed::{Feed, Found, Frame, Held};
+use crate::input::Unread;
 use crate::intent::{Intent, Reads};
 use crate::run::Outcome;
 use crate::streams::Ticket;
 use crate::switch::Handover;
 use crate::until::{Kind, Until, Want};
-use crate::input::Unread;
 use crate::{Conn, Failure, Input, Protocol, Stream};
 use rotor_fsm::{Io, Machine, Op, Parts, Result, Scope, Socket};
 use std::cell::Cell;
@@ -232,12 +232,12 @@ impl Link {
     /// High and low watermark (L1).
     #[inline]
     fn weigh(&mut self, queued: usize) {
-        let limits = self.ticket.streams().limits();
-        if queued > limits.output_high_bytes {
-            self.flags |= OVER;
-        } else if queued <= limits.output_low_bytes {
-            self.flags &= !OVER;
-        }
+        let is_over = self
+            .ticket
+            .streams()
+            .limits()
+            .is_over(queued, self.is(OVER));
+        self.set(OVER, is_over);
     }
 
     fn too_long(&mut self, bytes_max: u32) {

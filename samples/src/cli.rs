@@ -35,6 +35,32 @@ pub fn peer_addr(usage: &str) -> Result<Addr> {
     addr.ok_or_else(|| Error::msg(format!("no address given; usage: {usage}")))
 }
 
+/// A number of bytes: plain, or with a unit, as Redis writes them (`1kb` is 1024, `1k` is 1000).
+///
+/// # Errors
+/// If it is neither, or too large.
+pub fn byte_count(text: &str) -> Result<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "k" => Some(1000),
+        "kb" => Some(1 << 10),
+        "m" => Some(1_000_000),
+        "mb" => Some(1 << 20),
+        "g" => Some(1_000_000_000),
+        "gb" => Some(1 << 30),
+        _ => None,
+    };
+    let count = unit.zip(digits.parse::<u64>().ok());
+    count
+        .and_then(|(unit, count)| count.checked_mul(unit))
+        .ok_or_else(|| {
+            Error::msg(format!(
+                "{text:?} is not a size: expected bytes, or a number with kb, mb or gb"
+            ))
+        })
+}
+
 /// Says where a server listens: always its first line of output.
 pub fn announce(addr: &Addr) {
     println!("listening on {addr}");

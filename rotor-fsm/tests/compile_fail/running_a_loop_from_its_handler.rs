@@ -1,6 +1,4 @@
 use rotor_fsm::prelude::*;
-use std::cell::RefCell;
-use std::rc::Rc;
 
 struct Greedy;
 
@@ -14,10 +12,10 @@ impl Machine for Greedy {
     }
 }
 
+// Nor can a loop be put where its handlers would find it.
 fn main() -> Result<()> {
     let mut outer = Loop::<Greedy>::new(Config::default(), |_| Ok(None))?;
-    let _shared = Rc::new(RefCell::new(()));
-    let inside = &mut outer;
-    *inside.context().unwrap() = Some(outer);
+    let context = outer.context().unwrap();
+    *context = Some(outer);
     Ok(())
 }

@@ -179,7 +179,7 @@ fn l4_unread_input_never_costs_the_peer_the_output() {
         // The stream waits for the peer's end, and counts while it does.
         assert_eq!(streams.open(), 1);
         sim.close(peer);
-        assert_eq!(sim.run(ms(1000)), Ended::Idle);
+        assert_eq!(sim.run(ms(10_000)), Ended::Idle);
         assert_eq!(streams.open(), 0);
     });
 }
@@ -223,7 +223,7 @@ fn output_can_end_while_input_goes_on() {
         // An answer is a write after the end: misuse, which ends the protocol.
         sim.send(peer, b"b\n");
         sim.shutdown(peer);
-        assert_eq!(sim.run(ms(100)), Ended::Idle);
+        assert_eq!(sim.run(ms(10_000)), Ended::Idle);
         let lines = sim
             .context(&server, |notes| notes.lines.pop().unwrap())
             .unwrap();

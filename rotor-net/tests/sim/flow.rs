@@ -136,7 +136,7 @@ fn a_producer_is_called_whenever_there_is_room_and_only_then() {
         assert_eq!(sim.received(peer).len(), 100 * CHUNK);
         assert!(sim.context(&server, |most| most.queued).unwrap() < ROOM + CHUNK);
         sim.close(peer);
-        assert_eq!(sim.run(ms(100)), Ended::Idle);
+        assert_eq!(sim.run(ms(10_000)), Ended::Idle);
         assert_eq!(streams.open(), 0);
     });
 }

@@ -60,8 +60,7 @@ impl Protocol for Kitchen {
     }
 
     fn failed(self, failure: Failure, conn: &mut Conn<Self>) -> Result<Intent<Self>> {
-        conn.out
-            .write(answer(&failure.to_string(), &conn.rest()[..1]).as_slice())?;
+        conn.out.write(&answer(&failure.to_string(), b""))?;
         Ok(Intent::done())
     }
 }
@@ -186,7 +185,7 @@ fn a_frame_that_is_too_long_is_told_and_can_be_answered() {
         ] {
             let told = answer(
                 &format!("the peer sent a frame of more than {max} bytes"),
-                b"x",
+                b"",
             );
             let got = sim.take_received(peer);
             assert_eq!(
@@ -337,5 +336,76 @@ fn what_is_left_unread_is_limited() {
         sim.close(peer);
         assert_eq!(sim.run(ms(10_000)), Ended::Idle);
         assert_eq!(streams.open(), 0);
+    });
+}
+
+/// Parses as `Parser` does, but only so many frames a turn; it leaves the rest for later.
+struct Sharing;
+
+const SHARE: usize = 3;
+
+impl Protocol for Sharing {
+    type Context = Parsed;
+    type Message = Never;
+    type Seed = ();
+
+    fn create(_: (), _: &mut Conn<Self>) -> Result<Intent<Self>> {
+        Ok(Intent::of(Sharing))
+    }
+
+    fn received(self, data: Input, conn: &mut Conn<Self>) -> Result<Intent<Self>> {
+        let mut left = &*data;
+        for _ in 0..SHARE {
+            let Some((body, length)) = parse(left) else {
+                data.unread(left.len());
+                return Ok(Intent::of(self));
+            };
+            conn.ctx.frames.push(body.to_vec());
+            // Large enough that the watermark is crossed.
+            conn.out.write(&[b'.'; 150])?;
+            assert!(
+                conn.out.queued() <= 300 + SHARE * 150,
+                "called above the watermark"
+            );
+            left = &left[length..];
+        }
+        data.later(left.len());
+        Ok(Intent::of(self))
+    }
+
+    fn eof(self, conn: &mut Conn<Self>) -> Result<Intent<Self>> {
+        assert!(
+            parse(conn.rest()).is_none(),
+            "what was left for later was not presented"
+        );
+        Ok(Intent::done())
+    }
+}
+
+#[test]
+fn what_is_left_for_later_comes_again_without_news() {
+    check(0..1000, |sim| {
+        let mut dice = Dice::of(sim);
+        let (server, streams) = serve::<Sharing>(sim, tight(), Parsed::default());
+        let frames: Vec<Vec<u8>> = (0..dice.below(100)).map(|_| dice.text_below(30)).collect();
+        let wire: Vec<u8> = frames
+            .iter()
+            .flat_map(|frame| [format!("{}:", frame.len()).as_bytes(), frame, b","].concat())
+            .collect();
+        let peer = sim.connect(crate::local(7));
+        sim.send(peer, &wire);
+        if dice.below(2) == 0 {
+            sim.shutdown(peer);
+        }
+        if dice.below(2) == 0 {
+            sim.pause(peer);
+            sim.run_for(ms(dice.below(100)));
+            sim.resume(peer);
+        }
+        sim.run(ms(10_000));
+        sim.close(peer);
+        assert_eq!(sim.run(ms(10_000)), Ended::Idle);
+        let got = sim.context(&server, |ctx| std::mem::take(&mut ctx.frames));
+        assert_eq!((got, streams.open()), (Some(frames), 0));
     });
 }

@@ -55,8 +55,7 @@ fn serve<P: Protocol<Seed: Default>>(
     context: P::Context,
 ) -> (SimLoop<Service<P>>, Streams) {
     let streams = Streams::new(limits);
-    let mut config = Config::default(); config.on_end = Some(Box::new(|id, reason| { eprintln!("END {id:?} {reason}"); rotor_fsm::Verdict::Continue }));
-    let made = sim.add::<Service<P>>(config, |setup| {
+    let made = sim.add::<Service<P>>(Config::default(), |setup| {
         let seed = AcceptSeed::new(local(7), &streams, &setup.spawner(), |_| P::Seed::default());
         setup.add::<Accept<P>>(seed)?;
         Ok(context)

@@ -117,3 +117,7 @@ impl Machine for Echo {
 fn main() -> Result<()> {
     run::<Echo>((), Seed::Listen(cli::listen_addr("127.0.0.1:0")?))
 }
+
+#[cfg(test)]
+#[path = "../sim_tests/echo.rs"]
+mod tests;

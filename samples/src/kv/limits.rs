@@ -14,6 +14,21 @@ pub struct Limits {
     /// Bytes that keys, values and their bookkeeping may take (Redis: `maxmemory`).
     /// [`u64::MAX`] means no limit, as in Redis.
     pub store_bytes_max: u64,
+    /// Clients at once (Redis: `maxclients`); one more is told so and hung up on.
+    pub clients_max: usize,
+    /// Reply bytes that may wait for one client. A client's next request waits until its replies have nearly left,
+    /// so that this must only hold what one request can answer: the largest value and then some.
+    pub reply_bytes_max: usize,
+    /// Bytes that may wait for a subscriber when a message comes; one that reads too slowly is cut (Redis:
+    /// `client-output-buffer-limit pubsub`, 32 MiB).
+    pub push_bytes_max: usize,
+    /// Messages on their way to subscribers; publishers wait when there are as many. Half of what the loop's inbox
+    /// takes by default.
+    pub pushes_max: usize,
+    /// Channels and patterns of one client. Each costs memory that lasts.
+    pub subscriptions_max: usize,
+    /// Bytes of a channel's name or a pattern, for the same reason; a pattern is also matched again and again.
+    pub channel_bytes_max: usize,
 }
 
 impl Default for Limits {
@@ -24,6 +39,12 @@ impl Default for Limits {
             inline_bytes_max: 64 << 10,
             request_bytes_max: 1 << 30,
             store_bytes_max: u64::MAX,
+            clients_max: 10_000,
+            reply_bytes_max: 1 << 30,
+            push_bytes_max: 32 << 20,
+            pushes_max: 32_768,
+            subscriptions_max: 1024,
+            channel_bytes_max: 1024,
         }
     }
 }

@@ -1,22 +1,27 @@
 //! `kv`: an in-memory key-value server that speaks RESP2, so that `redis-cli` and
 //! `redis-benchmark` work with it.
 //!
-//! Everything here is plain synchronous logic: bytes and a time come in, bytes and an
+//! Commands are plain synchronous logic: bytes and a time come in, bytes and an
 //! [`Effect`](command::Effect) come out. No I/O, no clock, no thread, no randomness; the
-//! connection machine supplies those. So every rule of the protocol can be tested without a
-//! socket, and the same code runs in the simulator.
+//! connection machine ([`Client`]) supplies those. So every rule of the protocol can be tested
+//! without a socket. The machines are put together in [`serve`], and the same code runs on
+//! libuv and in the simulator.
 //!
 //! ```text
 //! input bytes -> resp::Parser -> Args -> command::execute -> Out (replies)
 //!                                            |       \-----> Effect (subscribe, publish, close)
 //!                                            v
-//!                                          Store (hash index, slots, expiry heap)
+//!                                          Store (hash index, slots, expiry heap) <- Expirer
 //! ```
 //!
 //! Whatever a peer sends is answered by an error at most; the only lasting memory a peer can
 //! cause is counted by the store and bounded by [`Limits::store_bytes_max`].
 
+mod channels;
+mod client;
+mod clock;
 pub mod command;
+mod expirer;
 pub mod glob;
 mod hash;
 mod heap;
@@ -26,10 +31,17 @@ mod limits;
 mod number;
 pub mod reply;
 pub mod resp;
+pub mod serve;
 mod server;
+mod settings;
 mod slab;
 pub mod store;
+mod subscriptions;
 mod text;
 
+pub use channels::Push;
+pub use client::Client;
+pub use expirer::{Expirer, Sooner};
 pub use limits::Limits;
 pub use server::{Server, Session, Stats};
+pub use settings::{Settings, USAGE};

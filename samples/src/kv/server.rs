@@ -33,6 +33,10 @@ pub struct Stats {
     pub clients: u64,
     /// Connections accepted so far.
     pub connections: u64,
+    /// Connections refused because there were too many clients.
+    pub rejected: u64,
+    /// Subscribers cut because they read too slowly.
+    pub cut: u64,
     /// Commands executed so far; kept by [`execute`](super::command::execute).
     pub commands: u64,
 }

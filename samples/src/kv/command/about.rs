@@ -65,12 +65,13 @@ impl<'r, O: Out> Call<'r, '_, O> {
     }
 
     /// What `redis-benchmark` and client libraries ask for, and the limits.
-    fn parameters(&self) -> [(&'static str, String); 7] {
+    fn parameters(&self) -> [(&'static str, String); 8] {
         let limits = &self.server.limits;
         [
             ("save", String::new()),
             ("appendonly", "no".into()),
             ("databases", "1".into()),
+            ("maxclients", limits.clients_max.to_string()),
             ("maxmemory", self.maxmemory().to_string()),
             ("maxmemory-policy", "noeviction".into()),
             ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
@@ -140,10 +141,14 @@ impl<'r, O: Out> Call<'r, '_, O> {
             (
                 "Stats",
                 format!(
-                    "total_connections_received:{}\r\ntotal_commands_processed:{}\r\nexpired_keys:{}\r\n",
+                    "total_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
+                     rejected_connections:{}\r\nexpired_keys:{}\r\n\
+                     client_output_buffer_limit_disconnections:{}\r\n",
                     stats.connections,
                     stats.commands,
-                    store.expired()
+                    stats.rejected,
+                    store.expired(),
+                    stats.cut,
                 ),
             ),
             ("Keyspace", keyspace),

@@ -1,0 +1,19 @@
+//! An in-memory key-value server that speaks RESP2: `redis-cli -p 6380` talks to it.
+
+use rotor_fsm::{Error, Result};
+use samples::cli;
+use samples::kv::{Settings, USAGE, serve};
+use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+fn main() -> Result<()> {
+    let Some(settings) = Settings::parse(lexopt::Parser::from_env())? else {
+        print!("{USAGE}");
+        return Ok(());
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let hash_key = [(); 2].map(|()| RandomState::new().hash_one(()));
+    let at = settings.listen.clone();
+    serve::run(settings, now.as_millis() as u64, hash_key, cli::announce)
+        .map_err(|error| Error::msg(format!("cannot serve at {at}: {error}")))
+}
