@@ -45,7 +45,9 @@ pub(crate) struct Engine<R: Machine> {
     orders: ControlReceiver<R>,
     batch: Mail<R::Message>,
     deadlines: Deadlines,
+    /// When the driver raises the alarm, and the earliest deadline armed since that was decided.
     alarm: Option<u64>,
+    soonest: u64,
     bounds: Bounds,
     on_end: Option<EndHook>,
     /// When the loop last had something to do, for busy polling.
@@ -117,6 +119,7 @@ impl<R: Machine> Engine<R> {
             batch: Mail::with_capacity(config.inbox_messages_max),
             deadlines: Deadlines::new(now.tick_down()),
             alarm: None,
+            soonest: u64::MAX,
             bounds: Bounds {
                 messages: config.messages_per_turn.max(1),
                 creates: config.creates_per_turn.max(1),
@@ -193,6 +196,21 @@ impl<R: Machine> Sink for Engine<R> {
             Event::Idle => {}
             other => self.rare(MachineId::of(token), handle, other),
         }
+    }
+
+    /// A handler panicked; its machine is gone with its stack. Others go on as if nothing had happened: what the
+    /// event left undone is picked up by the next turn.
+    ///
+    /// A panic that is not a handler's is given back: it stops the loop and resumes from `run`.
+    fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
+        let id = std::mem::replace(&mut self.running, MachineId::NONE);
+        if id == MachineId::NONE {
+            return Err(payload);
+        }
+        self.panics += 1;
+        self.end(id, Reason::Panicked(payload));
+        self.effects.end_dispatch();
+        Ok(())
     }
 }
 
@@ -359,21 +377,6 @@ impl<R: Machine> Engine<R> {
         }
     }
 
-    /// A handler panicked; its machine is gone with its stack. Others go on as if nothing had happened: what the
-    /// event left undone is picked up by the next turn.
-    ///
-    /// A panic that is not a handler's is given back: it stops the loop and resumes from `run`.
-    pub fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
-        let id = std::mem::replace(&mut self.running, MachineId::NONE);
-        if id == MachineId::NONE {
-            return Err(payload);
-        }
-        self.panics += 1;
-        self.end(id, Reason::Panicked(payload));
-        self.effects.end_dispatch();
-        Ok(())
-    }
-
     #[inline(never)]
     fn change_deadline(&mut self, id: MachineId, change: DeadlineChange) {
         let at = match change {
@@ -384,7 +387,9 @@ impl<R: Machine> Engine<R> {
                 self.effects.fresh_now() + Duration::from_nanos(nanos)
             }
         };
-        self.deadlines.arm(id.index(), at.tick_up());
+        let tick = at.tick_up();
+        self.soonest = self.soonest.min(tick);
+        self.deadlines.arm(id.index(), tick);
     }
 
     /// A machine has ended; its state is dropped already. Frees its id and tells the hook.

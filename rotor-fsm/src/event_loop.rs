@@ -16,34 +16,15 @@ use crate::work::Works;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use uv_sys_wrap::{Event, HandleId, LoopConfig, Payload, RunMode, Sink, Token};
+use uv_sys_wrap::{LoopConfig, RunMode};
 
 /// A loop of machines of type `R` (often an enum made by [`compose!`](crate::compose)), run by the thread that owns it.
 ///
 /// Neither `Send` nor `Sync`; [`LoopThread`](crate::LoopThread) makes one on a thread of its own. There is no way from a
 /// handler to its own loop's `run`.
 pub struct Loop<R: Machine> {
-    uv: uv_sys_wrap::Loop<Root<R>>,
+    uv: uv_sys_wrap::Loop<Engine<R>>,
     nest: Rc<Nest<R>>,
-}
-
-/// The libuv loop's sink: the engine, once there is one.
-struct Root<R: Machine>(Option<Engine<R>>);
-
-impl<R: Machine> Sink for Root<R> {
-    #[inline(always)]
-    fn event(&mut self, token: Token, handle: HandleId, event: Event<'_>) {
-        if let Some(engine) = &mut self.0 {
-            engine.event(token, handle, event);
-        }
-    }
-
-    fn panicked(&mut self, payload: Payload) -> std::result::Result<(), Payload> {
-        match &mut self.0 {
-            Some(engine) => engine.panicked(payload),
-            None => Err(payload),
-        }
-    }
 }
 
 /// What the function that makes the shared context can do: obtain spawners, and promise machines.
@@ -145,17 +126,19 @@ impl<R: Machine> Loop<R> {
             work_max: config.jobs_max,
             ..LoopConfig::default()
         };
-        let mut uv = uv_sys_wrap::Loop::new(uv_config, |_| Root(None))?;
-        let driver = UvDriver::new(uv.uv())?;
-        let waker = driver.waker()?;
-        // A loop that is closed needs no waking.
-        let wake = Box::new(move || {
-            let _ = waker.wake();
-        });
-        let (nest, orders) = nest(&config, wake);
-        let mut engine = Engine::new(AnyDriver::Uv(driver), &mut config, nest.clone(), orders);
-        set_up(&mut engine, setup)?;
-        uv.sink_mut().0 = Some(engine);
+        let uv = uv_sys_wrap::Loop::try_new(uv_config, |uv| -> Result<Engine<R>> {
+            let driver = UvDriver::new(uv)?;
+            let waker = driver.waker()?;
+            let wake = move || {
+                // A loop that is closed needs no waking.
+                let _ = waker.wake();
+            };
+            let (nest, orders) = nest(&config, Box::new(wake));
+            let mut engine = Engine::new(AnyDriver::Uv(driver), &mut config, nest, orders);
+            set_up(&mut engine, setup)?;
+            Ok(engine)
+        })?;
+        let nest = uv.sink().nest.clone();
         Ok(Self { uv, nest })
     }
 
@@ -182,18 +165,13 @@ impl<R: Machine> Loop<R> {
     /// # Panics
     /// Resumes the panic of a machine for which the end hook said `Stop`, and a panic of the hook itself.
     pub fn run(&mut self) -> Result<()> {
-        let Some(engine) = &mut self.uv.sink_mut().0 else {
-            return Ok(());
-        };
+        let engine = self.uv.sink_mut();
         engine.resume();
         if engine.is_over() {
             return Ok(());
         }
         self.uv.run(RunMode::Default)?;
-        match &mut self.uv.sink_mut().0 {
-            Some(engine) => engine.take_outcome(),
-            None => Ok(()),
-        }
+        self.uv.sink_mut().take_outcome()
     }
 
     /// Lets SIGTERM and SIGINT shut this loop down, with 10 seconds of grace.
@@ -201,10 +179,7 @@ impl<R: Machine> Loop<R> {
     /// # Errors
     /// If the signals cannot be watched.
     pub fn shutdown_on_signals(&mut self) -> Result<()> {
-        match &mut self.uv.sink_mut().0 {
-            Some(engine) => engine.watch_termination(),
-            None => Ok(()),
-        }
+        self.uv.sink_mut().watch_termination()
     }
 
     /// The loop as other threads see it.
@@ -214,26 +189,19 @@ impl<R: Machine> Loop<R> {
 
     /// The shared context, between runs.
     pub fn context(&mut self) -> Option<&mut R::Context> {
-        self.uv.sink_mut().0.as_mut()?.context_mut()
+        self.uv.sink_mut().context_mut()
     }
 
     /// What happened so far.
     pub fn stats(&self) -> Stats {
-        self.uv
-            .sink()
-            .0
-            .as_ref()
-            .map(Engine::stats)
-            .unwrap_or_default()
+        self.uv.sink().stats()
     }
 }
 
 impl<R: Machine> Drop for Loop<R> {
     /// Machines, seeds and messages, the context, then handles: in this order, each drop guarded.
     fn drop(&mut self) {
-        if let Some(engine) = &mut self.uv.sink_mut().0 {
-            engine.tear_down();
-        }
+        self.uv.sink_mut().tear_down();
     }
 }
 

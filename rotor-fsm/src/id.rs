@@ -6,6 +6,7 @@ use uv_sys_wrap::Token;
 ///
 /// A slot's generation moves on when its machine ends, so an id never comes to mean a later machine (rule R2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(align(8))] // loaded, stored and compared as one word
 pub struct MachineId {
     index: u32,
     generation: u32,

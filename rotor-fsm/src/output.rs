@@ -219,7 +219,7 @@ impl Outputs {
     /// What is in the shared buffer.
     #[inline(always)]
     pub fn shared(&self) -> &[u8] {
-        self.shared.get(..self.shared_len).unwrap_or(&[])
+        &self.shared[..self.shared_len]
     }
 
     /// The shared buffer is empty again, nobody's. Says whether the stream needs to be looked at.

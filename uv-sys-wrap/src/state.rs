@@ -192,7 +192,10 @@ impl Core {
     #[inline]
     pub(crate) fn live(&self, id: HandleId, op: Op) -> Result<&Slot> {
         match self.slots.at(id.index()) {
-            Some(slot) if slot.id.get() == id && slot.has(flag::LIVE) => Ok(slot),
+            // The index is the place's own, so the generation decides.
+            Some(slot) if slot.id.get().generation() == id.generation() && slot.has(flag::LIVE) => {
+                Ok(slot)
+            }
             _ => Err(Error::closed(op)),
         }
     }

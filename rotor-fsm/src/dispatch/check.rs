@@ -116,6 +116,9 @@ impl<R: Machine> Engine<R> {
 
     /// Tells the world where messages went. Done per turn, because the counters are shared with other threads.
     pub(super) fn publish_counts(&mut self) {
+        if self.delivered | self.dropped == 0 {
+            return;
+        }
         let counts = &self.nest.inbox.counts;
         for (shared, own) in [
             (&counts.delivered, &mut self.delivered),

@@ -55,16 +55,18 @@ impl<R: Machine> Engine<R> {
         self.effects.new_turn();
     }
 
+    /// An alarm that is too early only costs a wake-up; moving it for every change would cost more. So while one is set,
+    /// only what was armed since can make it earlier.
     pub(super) fn set_alarm(&mut self) {
-        let mut next = self
-            .deadlines
-            .next()
-            .unwrap_or(u64::MAX)
-            .min(self.effects.retry_at.tick_up());
+        let mut next = match self.alarm {
+            Some(_) => self.soonest,
+            None => self.deadlines.next().unwrap_or(u64::MAX),
+        };
+        self.soonest = u64::MAX;
+        next = next.min(self.effects.retry_at.tick_up());
         if let Some(closing) = &self.closing {
             next = next.min(closing.until.tick_up());
         }
-        // An alarm that is too early only costs a wake-up; moving it for every change would cost more.
         if next != u64::MAX && self.alarm.is_none_or(|alarm| next < alarm) {
             self.alarm = Some(next);
             self.effects.driver.set_alarm(Some(Time::from_tick(next)));

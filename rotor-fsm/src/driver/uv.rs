@@ -146,9 +146,6 @@ impl Driver for UvDriver {
 
     #[inline(always)]
     fn try_write(&mut self, id: HandleId, bytes: &[u8]) -> IoResult<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
         self.uv
             .stream(id)
             .try_write(&[std::io::IoSlice::new(bytes)])

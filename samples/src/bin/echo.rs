@@ -56,34 +56,43 @@ impl Machine for Echo {
 
     #[inline(always)] // the one handler that runs per message
     fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        match (self, event) {
-            (Echo::Listening { _listener }, Io::Incoming(peer)) => {
-                // Without room for another machine the peer is hung up on.
-                let _ = scope.spawn(Seed::Serve(peer));
-                Ok(Response::of(Echo::Listening { _listener }))
-            }
-            (Echo::Connection { socket, .. }, Io::Read(data)) => {
-                scope.write(&socket, &data)?;
-                if data.len() >= HIGH / 4 && scope.queued(&socket) > HIGH {
-                    scope.pause(&socket);
+        Ok(match self {
+            Echo::Connection { socket, heard } => match event {
+                Io::Read(data) => {
+                    scope.write(&socket, &data)?;
+                    if data.len() >= HIGH / 4 && scope.queued(&socket) > HIGH {
+                        scope.pause(&socket);
+                    }
+                    Response::of(Echo::Connection {
+                        socket,
+                        heard: true,
+                    })
                 }
-                Ok(Response::of(Echo::Connection {
-                    socket,
-                    heard: true,
-                }))
-            }
-            (Echo::Connection { socket, heard }, Io::Flushed) => {
-                scope.resume(&socket);
-                Ok(Response::of(Echo::Connection { socket, heard }))
-            }
-            (Echo::Connection { socket, .. }, Io::Eof) => {
-                scope.shutdown_write(&socket)?;
-                Ok(Response::of(Echo::Ending { _socket: socket }))
-            }
-            (Echo::Ending { .. }, Io::ShutDown) => Ok(Response::done()),
-            (_, Io::Failed(_)) => Ok(Response::done()),
-            (state, _) => Ok(Response::of(state)),
-        }
+                Io::Flushed => {
+                    scope.resume(&socket);
+                    Response::of(Echo::Connection { socket, heard })
+                }
+                Io::Eof => {
+                    scope.shutdown_write(&socket)?;
+                    Response::of(Echo::Ending { _socket: socket })
+                }
+                Io::Failed(_) => Response::done(),
+                _ => Response::of(Echo::Connection { socket, heard }),
+            },
+            Echo::Listening { _listener } => match event {
+                Io::Incoming(peer) => {
+                    // Without room for another machine the peer is hung up on.
+                    let _ = scope.spawn(Seed::Serve(peer));
+                    Response::of(Echo::Listening { _listener })
+                }
+                Io::Failed(error) => return Err(error.into()),
+                _ => Response::of(Echo::Listening { _listener }),
+            },
+            Echo::Ending { _socket } => match event {
+                Io::ShutDown | Io::Failed(_) => Response::done(),
+                _ => Response::of(Echo::Ending { _socket }),
+            },
+        })
     }
 
     /// Looks now and then whether something came since, which costs less than moving a deadline per message. A peer

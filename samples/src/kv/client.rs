@@ -17,8 +17,10 @@ use std::rc::Rc;
 /// Reply bytes after which the next request waits for the next turn.
 const SHARE_BYTES: usize = 64 << 10;
 
-/// One client.
-pub struct Client {
+/// One client. Boxed, because a machine is moved at every event.
+pub struct Client(Box<State>);
+
+struct State {
     session: Session,
     resume: Resume,
     /// Absent while it is subscribed to nothing.
@@ -56,14 +58,14 @@ impl Protocol for Client {
             conn.out.write(b"-ERR max number of clients reached\r\n")?;
             return Ok(Intent::done());
         }
-        let client = Client {
+        let client = Box::new(State {
             session: Session::new(ctx.server.stats.connections),
             resume: Resume::default(),
             subscriptions: None,
             _place: ctx.places.clone(),
             heard: true,
-        };
-        Ok(Intent::of(client).after(ctx.idle))
+        });
+        Ok(Intent::of(Client(client)).after(ctx.idle))
     }
 
     #[inline]
@@ -72,7 +74,7 @@ impl Protocol for Client {
         let ctx = &mut *conn.ctx;
         let now_ms = ctx.clock.unix_ms(now);
         ctx.server.stats.clients = ctx.clients() as u64;
-        self.heard = true;
+        self.0.heard = true;
         let (mut rest, mut written) = (&data[..], 0);
         let then = loop {
             if rest.is_empty() {
@@ -81,7 +83,7 @@ impl Protocol for Client {
             if written >= SHARE_BYTES {
                 break Then::Later;
             }
-            match self.request(rest, now_ms, &mut written, conn) {
+            match self.0.request(rest, now_ms, &mut written, conn) {
                 Then::Next(consumed) => rest = rest.get(consumed..).unwrap_or(&[]),
                 other => break other,
             }
@@ -99,11 +101,8 @@ impl Protocol for Client {
     /// A message for a channel or pattern.
     #[inline]
     fn wakeup(self, push: Push, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        if !self
-            .subscriptions
-            .as_ref()
-            .is_some_and(|all| all.has(&push))
-        {
+        let subscriptions = &self.0.subscriptions;
+        if !subscriptions.as_ref().is_some_and(|all| all.has(&push)) {
             return Ok(Intent::of(self));
         }
         let reply = push.reply();
@@ -117,10 +116,10 @@ impl Protocol for Client {
 
     /// Looks now and then whether something came since; subscribers may be silent.
     fn timeout(mut self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        if !self.heard && self.subscriptions.is_none() {
+        if !self.0.heard && self.0.subscriptions.is_none() {
             return Ok(Intent::done());
         }
-        self.heard = false;
+        self.0.heard = false;
         Ok(Intent::of(self).after(conn.ctx.idle))
     }
 
@@ -134,7 +133,7 @@ impl Protocol for Client {
     }
 }
 
-impl Client {
+impl State {
     /// Parses and executes the request at the front of `input`.
     #[inline]
     fn request(
@@ -142,7 +141,7 @@ impl Client {
         input: &[u8],
         now_ms: u64,
         written: &mut usize,
-        conn: &mut Conn<'_, Self>,
+        conn: &mut Conn<'_, Client>,
     ) -> Then {
         let mut out = Replies {
             out: &mut conn.out,
@@ -203,7 +202,7 @@ impl Client {
         &mut self,
         change: Change,
         written: &mut usize,
-        conn: &mut Conn<'_, Self>,
+        conn: &mut Conn<'_, Client>,
     ) -> Result<(), Full> {
         let subscriptions = match &mut self.subscriptions {
             Some(subscriptions) => subscriptions,

@@ -194,8 +194,17 @@ impl Parser {
         input: &[u8],
         too_big: ProtocolError,
     ) -> Result<(Option<i64>, usize), Stop> {
-        // Every valid length has ten digits at most, and nearly every line is one: no search for
-        // its end. This pass ignores `scanned`, so it also rereads lines before that.
+        // Every valid length has ten digits at most, and nearly every line is one, most of them
+        // short: no search for its end. This pass ignores `scanned`, so it also rereads lines
+        // before that.
+        let digit = |byte: u8| i64::from(byte - b'0');
+        match input.get(start..) {
+            Some(&[a @ b'0'..=b'9', b'\r', _, ..]) => return Ok((Some(digit(a)), start + 3)),
+            Some(&[a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..]) => {
+                return Ok((Some(digit(a) * 10 + digit(b)), start + 4));
+            }
+            _ => {}
+        }
         let mut value = 0;
         for (i, byte) in input
             .get(start..)
