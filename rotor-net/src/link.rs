@@ -44,6 +44,8 @@ const AGAIN: u16 = 16;
 const INPUT_OVER: u16 = 32;
 /// The protocol has heard of the end of input.
 const TOLD: u16 = 64;
+/// The protocol has heard of a failure, perhaps after it had heard of the end of input.
+const TOLD_FAILURE: u16 = 2048;
 /// A write failed: output goes nowhere.
 pub(crate) const OUTPUT_FAILED: u16 = 128;
 /// Output was ended; FIN follows it.
@@ -200,7 +202,8 @@ impl Link {
         if self.is(OUTPUT_FAILED) {
             // Nobody waits for output that goes nowhere.
             self.flags &= !OVER;
-            if self.is(PAUSED) && !self.is(TOLD) {
+            let is_news = self.is(TOLD) && self.end.is_some() && !self.is(TOLD_FAILURE);
+            if is_news || (self.is(PAUSED) && !self.is(TOLD)) {
                 return Step::End;
             }
         } else {
@@ -298,6 +301,7 @@ impl Link {
         scope: &mut Scope<'_, Stream<P>>,
     ) -> Result<Intent<P>> {
         self.flags |= TOLD | INPUT_OVER;
+        self.set(TOLD_FAILURE, self.end.is_some());
         let rest = feed.front(feed.len());
         let mut conn = self.conn(scope, rest);
         let answer = match &self.end {

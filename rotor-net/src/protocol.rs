@@ -54,8 +54,8 @@ pub trait Protocol: Sized + 'static {
         Ok(Intent::done())
     }
 
-    /// Nothing more will be read; all that arrived before was delivered, as for `eof`. Called at most once, and not
-    /// after `eof`.
+    /// Nothing more will be read; all that arrived before was delivered, as for `eof`. Called at most once;
+    /// after `eof` only because writing failed.
     ///
     /// After a failed write reading first goes on to its end, unless the protocol has paused it; what is written
     /// meanwhile is thrown away.

@@ -64,7 +64,7 @@ fn l4_what_came_before_a_reset_is_delivered_before_it() {
     // In one segment: what still waits on this side is lost with a reset.
     client.send((0..100).map(|n| format!("{n}\n")).collect::<String>());
     client.reset();
-    let mut next = || told.recv_timeout(PATIENCE).expect("something is told");
+    let next = || told.recv_timeout(PATIENCE).expect("something is told");
     assert_eq!(next(), Told::Line("sleep".to_owned()));
     for n in 0..100 {
         assert_eq!(next(), Told::Line(n.to_string()));
@@ -94,7 +94,7 @@ fn l4_after_a_failed_write_reading_goes_on_to_its_end() {
     common::eventually("the server listens", || path.exists());
     let mut client = UnixStream::connect(&path).unwrap();
     client.shutdown(std::net::Shutdown::Read).unwrap();
-    let mut next = || told.recv_timeout(PATIENCE).expect("something is told");
+    let next = || told.recv_timeout(PATIENCE).expect("something is told");
     for n in 0..20 {
         // Each is answered in vain before the next is sent.
         client.write_all(format!("{n}\n").as_bytes()).unwrap();

@@ -3,10 +3,8 @@
 
 use rotor_fsm::prelude::*;
 use rotor_fsm::{Reason, Verdict};
-use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -202,15 +200,6 @@ impl Census {
 impl Drop for Citizen {
     fn drop(&mut self) {
         self.0.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Notes its name when it is dropped.
-pub struct Last(pub &'static str, pub Rc<RefCell<Vec<&'static str>>>);
-
-impl Drop for Last {
-    fn drop(&mut self) {
-        self.1.borrow_mut().push(self.0);
     }
 }
 

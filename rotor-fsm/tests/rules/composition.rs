@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 /// What all parts share.
 #[derive(Default)]
-struct Shared {
+pub(crate) struct Shared {
     log: Vec<String>,
     workers: Option<Spawner<Worker>>,
     deep: Option<Spawner<Leaf>>,
@@ -262,12 +262,12 @@ fn group_members_leave_with_their_machine() {
     let outside = group.clone();
     let mut main_loop = Loop::<Member>::new(Config::default(), |_| Ok((group, Vec::new()))).unwrap();
     for n in 0..5u32 {
-        let mut seat = None;
+        let mut seats = Vec::new();
         main_loop
             .spawn::<Member>(act(move |on, scope: &mut Scope<'_, Member>| match on {
                 On::Create => {
                     let me = scope.notifier();
-                    seat = Some(scope.ctx.0.join(me));
+                    seats.push(scope.ctx.0.join(me));
                     stay()
                 }
                 On::Message(m) => {
@@ -277,7 +277,7 @@ fn group_members_leave_with_their_machine() {
                         (1, 1) => Err(Error::msg("had enough")),
                         (1, 2) => panic!("too much"),
                         (2, 3) => {
-                            seat = None;
+                            seats.clear();
                             stay()
                         }
                         (9, _) => done(),

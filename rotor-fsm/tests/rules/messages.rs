@@ -186,17 +186,17 @@ fn r4_a_storm_of_messages_does_not_starve_sockets() {
         stay()
     });
     let storm = main_loop.spawn::<Noting>(storm).unwrap();
-    let (mut peer, mut socket, mut before) = (None, None, 0);
+    let (mut peers, mut sockets, mut before) = (Vec::new(), Vec::new(), 0);
     main_loop
         .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
             On::Create => {
-                socket = Some(scope.connect(Addr::Tcp(to))?);
+                sockets.push(scope.connect(Addr::Tcp(to))?);
                 stay()
             }
             On::Io(Io::Connected, _) => {
                 let (mut accepted, _) = server.accept()?;
                 accepted.write_all(b"x")?;
-                peer = Some(accepted);
+                peers.push(accepted);
                 before = messages.get();
                 stay()
             }

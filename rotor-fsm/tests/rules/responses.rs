@@ -143,12 +143,12 @@ fn r1_an_end_closes_handles_drops_the_state_and_tells_the_hook() {
     let citizen = census.one();
     main_loop
         .spawn::<Noting>({
-            let mut listener = None;
+            let mut held = Vec::new();
             act(move |on, scope: &mut NotingScope<'_>| match on {
                 On::Create => {
                     let opened = scope.listen(any_port())?;
                     at.send(tcp_addr(scope.listening_at(&opened)?)).unwrap();
-                    listener = Some(opened);
+                    held.push(opened);
                     after(ms(1))
                 }
                 _ => {
@@ -244,7 +244,6 @@ fn r2_a_stale_event_reaches_no_later_machine() {
     let to = server.local_addr().unwrap();
     let sockets: Rc<RefCell<Vec<Socket>>> = Rc::default();
     let kept = sockets.clone();
-    let mut peer = None;
     main_loop
         .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
             On::Create => {
@@ -253,8 +252,7 @@ fn r2_a_stale_event_reaches_no_later_machine() {
                 stay()
             }
             On::Io(Io::Connected, _) => {
-                peer = Some(server.accept().unwrap().0);
-                let mut peer = peer.take().unwrap();
+                let mut peer = server.accept().unwrap().0;
                 let me = scope.id();
                 scope.spawn(act(move |on, scope: &mut NotingScope<'_>| match on {
                     On::Create => after(ms(5)),

@@ -155,7 +155,7 @@ fn r3_a_full_table_gives_the_seed_back() {
                 panic!("a fourth of three")
             };
             // It is the seed itself.
-            seed(On::Create, scope)?;
+            let _ = seed(On::Create, scope)?;
             let _mine = &citizen;
             done()
         }))

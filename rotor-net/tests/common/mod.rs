@@ -24,13 +24,23 @@ pub fn start<P: Protocol<Seed: Default>>(
     limits: Limits,
     context: impl FnOnce() -> P::Context + Send + 'static,
 ) -> Server<P> {
-    let (tell_addr, addr) = channel();
     let (tell_end, ends) = channel();
     let mut config = Config::default();
     config.on_end = Some(Box::new(move |_, reason| {
         let _ = tell_end.send(reason.to_string());
         rotor_fsm::Verdict::Continue
     }));
+    let server = start_with(config, limits, context);
+    Server { ends, ..server }
+}
+
+/// The same with a configuration, whose end hook is not listened to.
+pub fn start_with<P: Protocol<Seed: Default>>(
+    config: Config,
+    limits: Limits,
+    context: impl FnOnce() -> P::Context + Send + 'static,
+) -> Server<P> {
+    let (tell_addr, addr) = channel();
     let thread = LoopThread::<Service<P>>::spawn(config, move |setup| {
         let streams = Streams::new(limits);
         let at: SocketAddr = "127.0.0.1:0".parse()?;
@@ -40,7 +50,11 @@ pub fn start<P: Protocol<Seed: Default>>(
     });
     let thread = thread.expect("the server starts");
     match addr.recv_timeout(PATIENCE).expect("the server listens") {
-        Addr::Tcp(addr) => Server { addr, ends, thread },
+        Addr::Tcp(addr) => Server {
+            addr,
+            ends: channel().1,
+            thread,
+        },
         other => panic!("not a TCP address: {other}"),
     }
 }

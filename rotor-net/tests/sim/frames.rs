@@ -241,7 +241,7 @@ impl Protocol for Parser {
             calls: self.calls + 1,
         });
         // Whether it is named or not must not matter.
-        Ok(if self.calls % 2 == 0 {
+        Ok(if self.calls.is_multiple_of(2) {
             intent
         } else {
             intent.read(Until::Any)

@@ -13,9 +13,12 @@ use super::server::Session;
 use super::subscriptions::{Change, Subscriptions};
 use rotor_net::prelude::*;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// Reply bytes after which the next request waits for the next turn.
 const SHARE_BYTES: usize = 64 << 10;
+/// How long a client that has ended its side, or was told goodbye, may take to read its last replies.
+const LEAVING_MAX: Duration = Duration::from_secs(60);
 
 /// One client. Boxed, because a machine is moved at every event.
 pub struct Client(Box<State>);
@@ -29,6 +32,8 @@ struct State {
     _place: Rc<()>,
     /// It has sent something since the last look.
     heard: bool,
+    /// Its last replies are on their way; what it sends is thrown away.
+    is_leaving: bool,
 }
 
 /// What follows from one request.
@@ -64,6 +69,7 @@ impl Protocol for Client {
             subscriptions: None,
             _place: ctx.places.clone(),
             heard: true,
+            is_leaving: false,
         });
         Ok(Intent::of(Client(client)).after(ctx.idle))
     }
@@ -74,6 +80,9 @@ impl Protocol for Client {
         let ctx = &mut *conn.ctx;
         let now_ms = ctx.clock.unix_ms(now);
         ctx.server.stats.clients = ctx.clients() as u64;
+        if self.0.is_leaving {
+            return Ok(Intent::of(self));
+        }
         self.0.heard = true;
         let (mut rest, mut written) = (&data[..], 0);
         let then = loop {
@@ -90,7 +99,7 @@ impl Protocol for Client {
         };
         conn.ctx.tell_expirer();
         match then {
-            Then::Close => return Ok(Intent::done()),
+            Then::Close => return self.leave(conn),
             Then::Cut => return Ok(Intent::abort()),
             Then::Later => data.later(rest.len()),
             Then::Next(_) | Then::Wait => data.unread(rest.len()),
@@ -116,11 +125,23 @@ impl Protocol for Client {
 
     /// Looks now and then whether something came since; subscribers may be silent.
     fn timeout(mut self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        if self.0.is_leaving {
+            return Ok(Intent::abort());
+        }
         if !self.0.heard && self.0.subscriptions.is_none() {
-            return Ok(Intent::done());
+            return self.leave(conn);
         }
         self.0.heard = false;
         Ok(Intent::of(self).after(conn.ctx.idle))
+    }
+
+    /// The last replies have left.
+    fn flushed(self, _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        Ok(Intent::done())
+    }
+
+    fn eof(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        self.leave(conn)
     }
 
     /// Peers come and go as they like.
@@ -128,8 +149,26 @@ impl Protocol for Client {
         if let Failure::TooLong { .. } = failure {
             conn.out
                 .write(b"-ERR Protocol error: too big request\r\n")?;
+            return self.leave(conn);
         }
         Ok(Intent::done())
+    }
+
+    fn finish(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        self.leave(conn)
+    }
+}
+
+impl Client {
+    /// Ends when the last replies have left: a stream lingers too briefly for a slow reader of a large value.
+    #[cold]
+    fn leave(mut self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        if conn.out.queued() == 0 {
+            return Ok(Intent::done());
+        }
+        self.0.is_leaving = true;
+        self.0.leave_all();
+        Ok(Intent::of(self).flushed_below(1).after(LEAVING_MAX))
     }
 }
 

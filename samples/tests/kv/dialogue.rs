@@ -1,6 +1,6 @@
 //! Requests and their replies: in a dialogue, pipelined, split, large, and over a Unix socket.
 
-use crate::support::{Client, Dice, PATIENCE, Server, bulk, eventually, request};
+use crate::support::{Client, Dice, Server, bulk, eventually, request};
 use std::process::Command;
 use std::time::Duration;
 
@@ -136,7 +136,8 @@ fn large_values_and_a_client_that_reads_late() {
 
 fn resident_mib(server: &Server) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096 >> 20
+    // Pages of 4 KiB.
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() / 256
 }
 
 #[test]
@@ -167,5 +168,5 @@ fn entries_go_when_their_time_has_come_though_nobody_asks_for_them() {
     // An idle server sleeps.
     let before = server.cpu_time();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(server.cpu_time() - before < PATIENCE / 300);
+    assert!(server.cpu_time() - before < Duration::from_millis(100));
 }
