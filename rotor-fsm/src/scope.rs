@@ -4,6 +4,10 @@
 //! driver below is libuv or the simulator. Effects take place when the dispatch ends: output leaves, dropped handles
 //! close, and spawned machines are created after the handler has returned.
 
+mod parts;
+
+pub use self::parts::{Output, Own, Parts};
+
 use crate::driver::SocketOption;
 use crate::effects::Effects;
 use crate::error::{Full, IoError, Result};
@@ -11,11 +15,10 @@ use crate::host::{Host, PartHost};
 use crate::io::{Incoming, Listener, SignalWatch, Socket};
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
-use crate::work::{Finish, split};
 use crate::{Addr, MachineId, Response, Time};
 use std::marker::PhantomData;
 use std::time::Duration;
-use uv_sys_wrap::{HandleId, ListenOptions, Op};
+use uv_sys_wrap::ListenOptions;
 
 /// What a handler of a machine of type `M` acts through.
 pub struct Scope<'a, M: Machine> {
@@ -51,16 +54,6 @@ impl<M> std::fmt::Debug for Spawned<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Spawned").field(&self.id).finish()
     }
-}
-
-/// A scope taken apart, for layers built on machines: the pieces borrow separately.
-pub struct Parts<'a, M: Machine> {
-    /// The shared context.
-    pub ctx: &'a mut M::Context,
-    /// The output side of one socket, and the clock.
-    pub out: Output<'a>,
-    /// The machine's own place in its loop.
-    pub own: Own<'a, M>,
 }
 
 /// Time and chance.
@@ -358,144 +351,5 @@ impl<M: Machine> Scope<'_, M> {
     /// If the stream is gone or not connected.
     pub fn peer_addr(&self, socket: &Socket) -> Result<Addr, IoError> {
         self.effects.driver.peer_addr(socket.id())
-    }
-}
-
-/// The output side of one socket, and the clock: [`Parts::out`].
-pub struct Output<'a> {
-    effects: &'a mut Effects,
-    id: HandleId,
-}
-
-impl Output<'_> {
-    /// As [`Scope::write`].
-    ///
-    /// # Errors
-    /// As [`Scope::write`].
-    #[inline]
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
-        self.effects.outputs.push(self.id, bytes)
-    }
-
-    /// The same with a limit lower than the loop's on the bytes that may wait, these included.
-    ///
-    /// # Errors
-    /// As [`Scope::write`].
-    #[inline]
-    pub fn write_within(&mut self, bytes: &[u8], bytes_max: usize) -> Result<(), IoError> {
-        self.effects.outputs.push_within(self.id, bytes, bytes_max)
-    }
-
-    /// As [`Scope::queued`], but a `Flushed` follows only where it would anyway.
-    #[inline]
-    pub fn peek_queued(&mut self) -> usize {
-        self.effects.outputs.queued(self.id)
-    }
-
-    /// As [`Scope::queued`].
-    pub fn queued(&mut self) -> usize {
-        self.effects.queued(self.id)
-    }
-
-    /// As [`Scope::now`].
-    pub fn now(&mut self) -> Time {
-        self.effects.now()
-    }
-
-    /// As [`Scope::random`].
-    pub fn random(&mut self) -> u64 {
-        self.effects.driver.random()
-    }
-
-    /// As [`Scope::peer_addr`].
-    ///
-    /// # Errors
-    /// As [`Scope::peer_addr`].
-    pub fn peer_addr(&self) -> Result<Addr, IoError> {
-        self.effects.driver.peer_addr(self.id)
-    }
-
-    /// As [`Scope::local_addr`].
-    ///
-    /// # Errors
-    /// As [`Scope::local_addr`].
-    pub fn local_addr(&self) -> Result<Addr, IoError> {
-        self.effects.driver.local_addr(self.id)
-    }
-}
-
-/// A machine's place in its loop: [`Parts::own`].
-pub struct Own<'a, M: Machine> {
-    host: &'a dyn Host<M>,
-    id: MachineId,
-}
-
-impl<M: Machine> Own<'_, M> {
-    /// The machine's id.
-    pub fn id(&self) -> MachineId {
-        self.id
-    }
-
-    /// As [`Scope::shutdown`].
-    pub fn shutdown(&self, grace: Duration) {
-        self.host.shutdown(grace);
-    }
-
-    /// As [`Scope::notifier`].
-    pub fn notifier(&self) -> Notifier<M::Message> {
-        Notifier::new(self.id, self.host.post())
-    }
-
-    /// As [`Scope::work`]; `out` is the other piece of the same [`Parts`].
-    ///
-    /// # Errors
-    /// As [`Scope::work`].
-    pub fn work<T: Send + 'static>(
-        &self,
-        out: &mut Output<'_>,
-        job: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(T) -> M::Message + 'static,
-    ) -> Result<(), IoError> {
-        self.work_on(out.effects, job, then)
-    }
-
-    fn work_on<T: Send + 'static>(
-        &self,
-        effects: &mut Effects,
-        job: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(T) -> M::Message + 'static,
-    ) -> Result<(), IoError> {
-        let (job, finish) = split(job, then);
-        let finish: Finish<M::Message> = finish;
-        let Some(number) = self.host.expect_work(self.id, finish) else {
-            return Err(IoError::new(Op::Work, crate::error::IoErrorKind::Limit));
-        };
-        match effects.driver.work(job) {
-            Ok(work) => {
-                self.host.work_started(number, work);
-                Ok(())
-            }
-            Err(error) => {
-                self.host.forget_work(number);
-                Err(error)
-            }
-        }
-    }
-
-    /// As [`Scope::spawn`].
-    ///
-    /// # Errors
-    /// As [`Scope::spawn`].
-    pub fn spawn(&self, seed: M::Seed) -> Result<Spawned<M>, Full<M::Seed>> {
-        match self.host.reserve() {
-            Some(id) => {
-                self.host.plant(id, seed);
-                Ok(Spawned {
-                    id,
-                    kind: PhantomData,
-                })
-            }
-            None => Err(Full(seed)),
-        }
     }
 }
