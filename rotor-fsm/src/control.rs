@@ -1,5 +1,8 @@
-//! The control lane: spawns and shutdown from other threads. It is apart from the inbox, so that a full inbox blocks
-//! neither. And `LoopHandle`, its sending side.
+//! The control lane: spawns from other threads. It is apart from the inbox, so that a full inbox does not block it (nor
+//! a shutdown, which has a place of its own there). And `LoopHandle`, its sending side.
+//!
+//! Invariant: an order that was accepted is either followed, or dropped when the lane closes, which answers who waits
+//! for it. So the lane closes under the lock under which orders enter.
 
 use crate::error::SpawnError;
 use crate::host::Host;
@@ -8,16 +11,69 @@ use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::sync::{Arc, Ordering};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, TryRecvError, bounded};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Makes a machine on the loop's thread and reports to who asked.
 type Order<R> = Box<dyn FnOnce(&dyn Host<R>) + Send>;
-pub(crate) type ControlSender<R> = Sender<Order<R>>;
-pub(crate) type ControlReceiver<R> = Receiver<Order<R>>;
 
-pub(crate) fn lane<R: Machine>(orders_max: usize) -> (ControlSender<R>, ControlReceiver<R>) {
-    bounded(orders_max)
+/// Where orders wait for the loop. Few come, so a lock is good enough.
+pub(crate) struct Lane<R: Machine> {
+    state: Mutex<LaneState<R>>,
+    orders_max: usize,
+}
+
+struct LaneState<R: Machine> {
+    orders: VecDeque<Order<R>>,
+    closed: bool,
+}
+
+impl<R: Machine> Lane<R> {
+    pub fn new(orders_max: usize) -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self {
+            state: Mutex::new(LaneState {
+                orders: VecDeque::new(),
+                closed: false,
+            }),
+            orders_max,
+        })
+    }
+
+    /// The oldest order, and whether there are more.
+    pub fn take(&self) -> Option<(Order<R>, bool)> {
+        let mut state = self.lock();
+        let order = state.orders.pop_front()?;
+        Some((order, !state.orders.is_empty()))
+    }
+
+    /// Refuses orders from now on, and hands out those that wait.
+    pub fn close(&self) -> VecDeque<Order<R>> {
+        let mut state = self.lock();
+        state.closed = true;
+        std::mem::take(&mut state.orders)
+    }
+
+    /// Queues an order. A refused one is dropped outside the lock, as it holds user data.
+    fn push(&self, order: Order<R>) -> Result<(), SpawnError> {
+        let mut state = self.lock();
+        let refusal = if state.closed {
+            SpawnError::Closed
+        } else if state.orders.len() >= self.orders_max {
+            SpawnError::Full
+        } else {
+            state.orders.push_back(order);
+            return Ok(());
+        };
+        drop(state);
+        Err(refusal)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LaneState<R>> {
+        // No user code runs under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Where the messages of a loop went.
@@ -34,11 +90,11 @@ pub struct MessageCounts {
 /// A loop as other threads see it: spawns machines on it and shuts it down. `Clone + Send + Sync`.
 pub struct LoopHandle<R: Machine> {
     inbox: Arc<Inbox<R::Message>>,
-    control: ControlSender<R>,
+    control: std::sync::Arc<Lane<R>>,
 }
 
 impl<R: Machine> LoopHandle<R> {
-    pub(crate) fn new(inbox: Arc<Inbox<R::Message>>, control: ControlSender<R>) -> Self {
+    pub(crate) fn new(inbox: Arc<Inbox<R::Message>>, control: std::sync::Arc<Lane<R>>) -> Self {
         Self { inbox, control }
     }
 
@@ -76,17 +132,12 @@ impl<R: Machine> LoopHandle<R> {
             // Nobody need wait for it.
             let _ = answer.try_send(made);
         });
-        match self.control.try_send(order) {
-            Ok(()) => {
-                self.inbox.nudge();
-                Spawning { wait: Ok(wait) }
-            }
-            Err(TrySendError::Full(_)) => Spawning {
-                wait: Err(SpawnError::Full),
-            },
-            Err(TrySendError::Disconnected(_)) => Spawning {
-                wait: Err(SpawnError::Closed),
-            },
+        let accepted = self.control.push(order);
+        if accepted.is_ok() {
+            self.inbox.nudge();
+        }
+        Spawning {
+            wait: accepted.map(|()| wait),
         }
     }
 

@@ -16,7 +16,6 @@ mod jobs;
 
 use self::closing::Closing;
 use crate::config::{Config, EndHook, Verdict};
-use crate::control::ControlReceiver;
 use crate::deadline::Deadlines;
 use crate::driver::AnyDriver;
 use crate::effects::Effects;
@@ -42,7 +41,6 @@ pub(crate) struct Engine<R: Machine> {
     running: MachineId,
     /// Absent before set-up is done and after teardown began; then nothing is delivered.
     ctx: Option<R::Context>,
-    orders: ControlReceiver<R>,
     batch: Mail<R::Message>,
     deadlines: Deadlines,
     /// When the driver raises the alarm, and the earliest deadline armed since that was decided.
@@ -105,8 +103,7 @@ impl<R: Machine> Engine<R> {
         driver: AnyDriver,
         config: &mut Config,
         nest: Rc<Nest<R>>,
-        orders: ControlReceiver<R>,
-    ) -> Self {
+        ) -> Self {
         let mut effects = Effects::new(driver, config);
         let now = effects.fresh_now();
         Self {
@@ -115,7 +112,6 @@ impl<R: Machine> Engine<R> {
             slots: Slots::new(),
             running: MachineId::NONE,
             ctx: None,
-            orders,
             batch: Mail::with_capacity(config.inbox_messages_max),
             deadlines: Deadlines::new(now.tick_down()),
             alarm: None,
@@ -430,6 +426,13 @@ impl<R: Machine> Engine<R> {
     fn discard<T>(&mut self, value: T) {
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
             self.panics += 1;
+        }
+    }
+
+    /// Drops user values one by one: two panics at once would abort.
+    fn discard_each<T>(&mut self, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.discard(value);
         }
     }
 

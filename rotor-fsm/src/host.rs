@@ -5,7 +5,7 @@
 //! enum's constructors. Reserving comes first and is the only thing that can fail, so nothing has to be mapped back.
 
 use crate::MachineId;
-use crate::control::ControlSender;
+use crate::control::Lane;
 use crate::error::Full;
 use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
@@ -47,7 +47,7 @@ pub(crate) struct Nest<R: Machine> {
     pub has_births: Cell<bool>,
     pub works: RefCell<Works<R::Message>>,
     pub inbox: Arc<Inbox<R::Message>>,
-    pub control: ControlSender<R>,
+    pub control: std::sync::Arc<Lane<R>>,
     /// No new machines: the loop shuts down.
     pub sealed: Cell<bool>,
 }

@@ -79,6 +79,11 @@ impl<T> Works<T> {
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
+
+    /// What would have followed the jobs that are out.
+    pub fn into_finishes(self) -> impl Iterator<Item = Finish<T>> {
+        self.jobs.into_iter().map(|(_, job)| job.finish)
+    }
 }
 
 /// Splits a job and what follows it into the part for the pool and the part for the loop.

@@ -38,15 +38,26 @@ impl<R: Machine> Engine<R> {
     /// The same where the machine may still be a seed: then it is created first, and those before it.
     #[cold]
     pub(super) fn take_newborn(&mut self, id: MachineId) -> Option<R> {
+        if self.hatch_up_to(id) {
+            self.slots.take(id)
+        } else {
+            None
+        }
+    }
+
+    /// Runs `create` up to the seed of this id; false if it is not the id of a seed. A panic of any of them unwinds from
+    /// here, so a caller holds nothing that must not be lost.
+    #[cold]
+    pub(super) fn hatch_up_to(&mut self, id: MachineId) -> bool {
         if !self.nest.has_births.get() || !self.nest.ids.borrow().is_live(id) {
-            return None;
+            return false;
         }
         while let Some((newborn, seed)) = self.nest.next_birth() {
             self.create(newborn, seed);
             if newborn == id {
-                return self.slots.take(id);
+                return true;
             }
         }
-        None
+        false
     }
 }

@@ -35,16 +35,18 @@ impl<R: Machine> Engine<R> {
     }
 
     pub(super) fn follow_orders(&mut self) {
+        let mut are_more = true;
         for _ in 0..self.bounds.creates {
-            let Ok(order) = self.orders.try_recv() else {
+            let Some((order, more)) = self.nest.control.take() else {
                 return;
             };
+            are_more = more;
             // The order makes a seed by user code.
             if catch_unwind(AssertUnwindSafe(|| order(&*self.nest))).is_err() {
                 self.panics += 1;
             }
         }
-        if !self.orders.is_empty() {
+        if are_more {
             self.nest.inbox.nudge();
         }
     }
@@ -72,11 +74,20 @@ impl<R: Machine> Engine<R> {
     pub(super) fn deliver(&mut self) {
         let mut left = self.bounds.messages;
         while left > 0 && self.outcome.is_none() {
-            let Some((id, message)) = self.batch.pop_front() else {
+            let Some(&(id, _)) = self.batch.front() else {
+                break;
+            };
+            // The message stays in line meanwhile: a newborn that panics takes it with it only if it is its own.
+            let machine = match self.slots.take(id) {
+                Some(machine) => Some(machine),
+                None if self.hatch_up_to(id) => continue,
+                None => None,
+            };
+            let Some((_, message)) = self.batch.pop_front() else {
                 break;
             };
             left -= 1;
-            match self.take(id) {
+            match machine {
                 Some(machine) => self.deliver_run(id, machine, message, &mut left),
                 None => {
                     self.dropped += 1;

@@ -39,7 +39,12 @@ impl<R: Machine> Engine<R> {
             let Some(id) = self.next_to_finish() else {
                 break;
             };
-            if let Some(machine) = self.take(id) {
+            // Only now it has had its turn: a newborn before it may have panicked just then.
+            let machine = self.take(id);
+            if let Some(closing) = &mut self.closing {
+                closing.cursor += 1;
+            }
+            if let Some(machine) = machine {
                 let answer = self.call(id, |scope| machine.finish(scope));
                 self.settle(id, answer);
             }
@@ -58,10 +63,10 @@ impl<R: Machine> Engine<R> {
         let closing = self.closing.as_mut()?;
         let ids = self.nest.ids.borrow();
         while closing.cursor < ids.len() {
-            closing.cursor += 1;
-            if let Some(id) = ids.id_at(closing.cursor - 1) {
+            if let Some(id) = ids.id_at(closing.cursor) {
                 return Some(id);
             }
+            closing.cursor += 1;
         }
         None
     }
@@ -79,7 +84,7 @@ impl<R: Machine> Engine<R> {
         }
         // Seeds that never became machines; their ids have ended above.
         let seeds = std::mem::take(&mut *self.nest.births.borrow_mut());
-        self.discard(seeds);
+        self.discard_each(seeds);
         self.stop(Outcome::Finished);
     }
 
@@ -92,16 +97,15 @@ impl<R: Machine> Engine<R> {
         self.on_end = None;
         self.end_all();
         let dropped = waiting.len() + self.batch.len();
-        for message in waiting.into_iter().chain(std::mem::take(&mut self.batch)) {
-            self.discard(message);
-        }
+        let batch = std::mem::take(&mut self.batch);
+        self.discard_each(batch.into_iter().chain(waiting));
         self.dropped += dropped as u64;
         self.publish_counts();
-        // With the receiver gone, orders that wait and orders to come are answered with `Closed`.
-        let orders = std::mem::replace(&mut self.orders, crossbeam_channel::never());
-        self.discard(orders);
+        // Orders that wait and orders to come are answered with `Closed`.
+        let orders = self.nest.control.close();
+        self.discard_each(orders);
         let works = std::mem::replace(&mut *self.nest.works.borrow_mut(), Works::new(0));
-        self.discard(works);
+        self.discard_each(works.into_finishes());
         let ctx = self.ctx.take();
         self.discard(ctx);
         self.termination.clear();

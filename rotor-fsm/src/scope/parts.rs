@@ -28,10 +28,10 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
-    /// As [`Scope::write`].
+    /// As [`Scope::write`](crate::Scope::write).
     ///
     /// # Errors
-    /// As [`Scope::write`].
+    /// As [`Scope::write`](crate::Scope::write).
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
         self.effects.outputs.push(self.id, bytes)
@@ -40,45 +40,45 @@ impl Output<'_> {
     /// The same with a limit lower than the loop's on the bytes that may wait, these included.
     ///
     /// # Errors
-    /// As [`Scope::write`].
+    /// As [`Scope::write`](crate::Scope::write).
     #[inline]
     pub fn write_within(&mut self, bytes: &[u8], bytes_max: usize) -> Result<(), IoError> {
         self.effects.outputs.push_within(self.id, bytes, bytes_max)
     }
 
-    /// As [`Scope::queued`], but a `Flushed` follows only where it would anyway.
+    /// As [`Scope::queued`](crate::Scope::queued), but a `Flushed` follows only where it would anyway.
     #[inline]
     pub fn peek_queued(&mut self) -> usize {
         self.effects.outputs.queued(self.id)
     }
 
-    /// As [`Scope::queued`].
+    /// As [`Scope::queued`](crate::Scope::queued).
     pub fn queued(&mut self) -> usize {
         self.effects.queued(self.id)
     }
 
-    /// As [`Scope::now`].
+    /// As [`Scope::now`](crate::Scope::now).
     pub fn now(&mut self) -> Time {
         self.effects.now()
     }
 
-    /// As [`Scope::random`].
+    /// As [`Scope::random`](crate::Scope::random).
     pub fn random(&mut self) -> u64 {
         self.effects.driver.random()
     }
 
-    /// As [`Scope::peer_addr`].
+    /// As [`Scope::peer_addr`](crate::Scope::peer_addr).
     ///
     /// # Errors
-    /// As [`Scope::peer_addr`].
+    /// As [`Scope::peer_addr`](crate::Scope::peer_addr).
     pub fn peer_addr(&self) -> Result<Addr, IoError> {
         self.effects.driver.peer_addr(self.id)
     }
 
-    /// As [`Scope::local_addr`].
+    /// As [`Scope::local_addr`](crate::Scope::local_addr).
     ///
     /// # Errors
-    /// As [`Scope::local_addr`].
+    /// As [`Scope::local_addr`](crate::Scope::local_addr).
     pub fn local_addr(&self) -> Result<Addr, IoError> {
         self.effects.driver.local_addr(self.id)
     }
@@ -96,20 +96,20 @@ impl<M: Machine> Own<'_, M> {
         self.id
     }
 
-    /// As [`Scope::shutdown`].
+    /// As [`Scope::shutdown`](crate::Scope::shutdown).
     pub fn shutdown(&self, grace: Duration) {
         self.host.shutdown(grace);
     }
 
-    /// As [`Scope::notifier`].
+    /// As [`Scope::notifier`](crate::Scope::notifier).
     pub fn notifier(&self) -> Notifier<M::Message> {
         Notifier::new(self.id, self.host.post())
     }
 
-    /// As [`Scope::work`]; `out` is the other piece of the same [`Parts`].
+    /// As [`Scope::work`](crate::Scope::work); `out` is the other piece of the same [`Parts`].
     ///
     /// # Errors
-    /// As [`Scope::work`].
+    /// As [`Scope::work`](crate::Scope::work).
     pub fn work<T: Send + 'static>(
         &self,
         out: &mut Output<'_>,
@@ -142,10 +142,10 @@ impl<M: Machine> Own<'_, M> {
         }
     }
 
-    /// As [`Scope::spawn`].
+    /// As [`Scope::spawn`](crate::Scope::spawn).
     ///
     /// # Errors
-    /// As [`Scope::spawn`].
+    /// As [`Scope::spawn`](crate::Scope::spawn).
     pub fn spawn(&self, seed: M::Seed) -> Result<Spawned<M>, Full<M::Seed>> {
         match self.host.reserve() {
             Some(id) => {
