@@ -99,11 +99,7 @@ pub(crate) enum Outcome {
 }
 
 impl<R: Machine> Engine<R> {
-    pub fn new(
-        driver: AnyDriver,
-        config: &mut Config,
-        nest: Rc<Nest<R>>,
-        ) -> Self {
+    pub fn new(driver: AnyDriver, config: &mut Config, nest: Rc<Nest<R>>) -> Self {
         let mut effects = Effects::new(driver, config);
         let now = effects.fresh_now();
         Self {

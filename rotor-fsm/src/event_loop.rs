@@ -2,7 +2,7 @@
 
 use crate::MachineId;
 use crate::config::{Config, Verdict};
-use crate::control::{LoopHandle, lane};
+use crate::control::{Lane, LoopHandle};
 use crate::dispatch::{Engine, Stats};
 use crate::driver::AnyDriver;
 use crate::driver::uv::UvDriver;
@@ -77,21 +77,16 @@ pub(crate) fn spawn<R: Hosts<M>, M: Machine<Context = R::Context>>(
 }
 
 /// Makes what loop and spawners share; the driver's waker is behind `wake`.
-pub(crate) fn nest<R: Machine>(
-    config: &Config,
-    wake: Box<dyn Fn() + Send + Sync>,
-) -> (Rc<Nest<R>>, crate::control::ControlReceiver<R>) {
-    let (control, orders) = lane(config.control_orders_max);
-    let nest = Nest {
+pub(crate) fn nest<R: Machine>(config: &Config, wake: Box<dyn Fn() + Send + Sync>) -> Rc<Nest<R>> {
+    Rc::new(Nest {
         ids: RefCell::new(Ids::new(config.machines_max)),
         births: RefCell::new(VecDeque::new()),
         has_births: Cell::new(false),
         works: RefCell::new(Works::new(config.jobs_max)),
         inbox: Inbox::new(config.inbox_messages_max, wake),
-        control,
+        control: Lane::new(config.control_orders_max),
         sealed: Cell::new(false),
-    };
-    (Rc::new(nest), orders)
+    })
 }
 
 /// Runs set-up and starts the engine, or tears it down.
@@ -133,8 +128,8 @@ impl<R: Machine> Loop<R> {
                 // A loop that is closed needs no waking.
                 let _ = waker.wake();
             };
-            let (nest, orders) = nest(&config, Box::new(wake));
-            let mut engine = Engine::new(AnyDriver::Uv(driver), &mut config, nest, orders);
+            let nest = nest(&config, Box::new(wake));
+            let mut engine = Engine::new(AnyDriver::Uv(driver), &mut config, nest);
             set_up(&mut engine, setup)?;
             Ok(engine)
         })?;

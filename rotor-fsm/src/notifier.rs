@@ -8,6 +8,7 @@ use crate::MachineId;
 use crate::error::SendError;
 use crate::inbox::{Inbox, Refusal};
 use crate::machine::{Hosts, Machine};
+use std::any::{Any, TypeId};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -166,10 +167,17 @@ impl<T> Drop for Place<'_, T> {
     }
 }
 
-/// The way in for a part's messages, from the whole's.
+/// The way in for a part's messages, from the whole's. Where part and whole are the same type, it is the whole's own,
+/// which costs a sender half as much as a mapped one.
 pub(crate) fn part_of<W: Hosts<M>, M: Machine<Context = W::Context>>(
     whole: Arc<dyn Post<W::Message>>,
 ) -> Arc<dyn Post<M::Message>> {
+    if TypeId::of::<W>() == TypeId::of::<M>() {
+        let same: &dyn Any = &whole;
+        if let Some(post) = same.downcast_ref::<Arc<dyn Post<M::Message>>>() {
+            return post.clone();
+        }
+    }
     Arc::new(Mapped {
         whole,
         f: W::message,

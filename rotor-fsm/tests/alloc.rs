@@ -1,7 +1,7 @@
 //! R12: no allocation in the steady state, neither Rust's nor libuv's.
 //!
-//! A program of its own, because it counts every allocation of the process: all threads' while it measures. The tests
-//! take turns for the same reason.
+//! A program of its own, because it has its own allocator, for Rust and for libuv. It counts on the threads that a
+//! test measures: the loop's, and the one that sends.
 
 #[path = "rules/common.rs"]
 mod common;
@@ -9,22 +9,30 @@ mod common;
 use common::*;
 use rotor_fsm::prelude::*;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, mpsc};
 
-/// Allocations of Rust code while [`COUNTING`] is set.
+/// Allocations of Rust code on measured threads.
 static RUST: AtomicU64 = AtomicU64::new(0);
 /// Those of libuv.
 static LIBUV: AtomicU64 = AtomicU64::new(0);
-static COUNTING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static MEASURED: Cell<bool> = const { Cell::new(false) };
+}
 
 fn count(counter: &AtomicU64) {
-    if COUNTING.load(Ordering::Relaxed) {
-        counter.fetch_add(1, Ordering::Relaxed);
+    if MEASURED.try_with(Cell::get).unwrap_or(false) {
+        counter.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+fn counts() -> (u64, u64) {
+    (RUST.load(Ordering::SeqCst), LIBUV.load(Ordering::SeqCst))
 }
 
 struct Counting;
@@ -94,37 +102,38 @@ fn turn() -> MutexGuard<'static, ()> {
     turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Runs `f` until a run of it allocates nothing: tables, buffers and caches grow to their size first. Fails if even
-/// the tenth does.
+/// Runs `f` until it has allocated nothing three times in a row: tables, buffers and caches grow to their size first.
+/// Fails if that does not happen in 30 runs.
 fn steady(what: &str, mut f: impl FnMut()) {
-    let mut seen = Vec::new();
-    for _ in 0..10 {
-        RUST.store(0, Ordering::SeqCst);
-        LIBUV.store(0, Ordering::SeqCst);
-        COUNTING.store(true, Ordering::SeqCst);
+    let (mut clean, mut seen) = (0, Vec::with_capacity(30));
+    for _ in 0..30 {
+        let before = counts();
+        MEASURED.set(true);
         f();
-        COUNTING.store(false, Ordering::SeqCst);
-        let counts = (RUST.load(Ordering::SeqCst), LIBUV.load(Ordering::SeqCst));
-        if counts == (0, 0) {
+        MEASURED.set(false);
+        let after = counts();
+        seen.push((after.0 - before.0, after.1 - before.1));
+        clean = if after == before { clean + 1 } else { 0 };
+        if clean == 3 {
             return;
         }
-        seen.push(counts);
     }
-    panic!("{what} allocates (Rust's, libuv's), ten times of ten: {seen:?}");
+    panic!("{what} allocates; each run's (Rust's, libuv's): {seen:?}");
 }
 
 /// The counters count: else the other tests would show nothing.
 #[test]
 fn r12_the_counters_see_allocations() {
     let _turn = turn();
-    COUNTING.store(true, Ordering::SeqCst);
-    let before = (RUST.load(Ordering::SeqCst), LIBUV.load(Ordering::SeqCst));
+    let before = counts();
+    MEASURED.set(true);
     drop(std::hint::black_box(Box::new([0u8; 100])));
+    let rust = counts().0;
     let main_loop = noting(Config::default());
-    COUNTING.store(false, Ordering::SeqCst);
+    MEASURED.set(false);
     drop(main_loop);
-    assert!(RUST.load(Ordering::SeqCst) > before.0);
-    assert!(LIBUV.load(Ordering::SeqCst) > before.1);
+    assert_eq!(rust, before.0 + 1);
+    assert!(counts().1 > before.1);
 }
 
 /// Answers the message `n` by storing it where the test waits; a channel would allocate.
@@ -133,7 +142,7 @@ struct Answering {
 }
 
 impl Machine for Answering {
-    type Context = Option<Spawner<Answering>>;
+    type Context = ();
     type Message = u64;
     type Seed = &'static AtomicU64;
 
@@ -141,12 +150,8 @@ impl Machine for Answering {
         Ok(Response::of(Answering { last }))
     }
 
-    fn wakeup(self, n: u64, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+    fn wakeup(self, n: u64, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         self.last.store(n, Ordering::Release);
-        if n % 3 == 0 {
-            // A machine of the same type, and one through a spawner; both end at once.
-            scope.spawn(self.last)?;
-        }
         // Every message also moves the deadline.
         Ok(Response::of(self).after(ms(1000 + n % 7)))
     }
@@ -184,11 +189,17 @@ impl Machine for Brief {
     type Message = u64;
     type Seed = u64;
 
-    fn create(_: u64, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        Ok(Response::of(Brief))
+    fn create(n: u64, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        Ok(if n == 0 {
+            Response::done()
+        } else {
+            Response::of(Brief)
+        })
     }
 
-    fn wakeup(self, _: u64, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+    fn wakeup(self, _: u64, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        // One of its own type, which ends at once, as this one does.
+        scope.spawn(0)?;
         Ok(Response::done())
     }
 }
@@ -213,6 +224,7 @@ fn r12_a_message_between_threads_and_a_moved_deadline_allocate_nothing() {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let (hand, handed) = mpsc::channel();
     let thread = LoopThread::<Whole>::spawn(Config::default(), move |setup| {
+        MEASURED.set(true);
         hand.send(setup.add::<Part>(&LAST)?)?;
         Ok(Some(setup.spawner()))
     })
@@ -239,22 +251,22 @@ fn r12_a_storm_of_messages_allocates_nothing() {
     };
     let (hand, handed) = mpsc::channel();
     let thread = LoopThread::<Answering>::spawn(config, move |setup| {
+        MEASURED.set(true);
         hand.send(setup.add::<Answering>(&LAST)?)?;
-        Ok(None)
+        Ok(())
     })
     .unwrap();
     let machine = handed.recv().unwrap();
     steady("a storm of messages", || {
         for n in 1..=sized(20_000, 2000) as u64 {
-            // Not a multiple of three: no spawns in this one.
-            while machine.send(3 * n + 1).is_err() {
+            while machine.send(n).is_err() {
                 std::thread::yield_now();
             }
         }
-        let last = 3 * sized(20_000, 2000) as u64 + 1;
-        while LAST.load(Ordering::Acquire) != last {
+        while LAST.load(Ordering::Acquire) != sized(20_000, 2000) as u64 {
             std::thread::yield_now();
         }
+        LAST.store(0, Ordering::Release);
     });
     thread.shutdown(ms(0));
     thread.join().unwrap();
@@ -284,17 +296,15 @@ impl Machine for Echo {
                 Ok(Response::of(Echo::Listening(listener)))
             }
             Seed::Serve(incoming) => {
-                Ok(Response::of(Echo::Serving(scope.open(incoming)?)).after(ms(60_000)))
+                let socket = scope.open(incoming)?;
+                // Small, so that much output does not leave at once.
+                scope.set_send_buffer(&socket, 4096)?;
+                Ok(Response::of(Echo::Serving(socket)).after(ms(60_000)))
             }
         }
     }
 
-    fn io(
-        self,
-        event: Io<'_>,
-        _: HandleId,
-        scope: &mut Scope<'_, Self>,
-    ) -> Result<Response<Self>> {
+    fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         match (event, &self) {
             (Io::Incoming(incoming), _) => drop(scope.spawn(Seed::Serve(incoming))?),
             (Io::Read(bytes), Echo::Serving(socket)) => {
@@ -304,16 +314,20 @@ impl Machine for Echo {
                 return Ok(Response::of(self).after(ms(60_000)));
             }
             (Io::Eof, Echo::Serving(socket)) => scope.shutdown_write(socket)?,
-            (Io::Flushed, _) => {}
+            (Io::Flushed, _) => drop(QUEUED.fetch_add(1, Ordering::SeqCst)),
             _ => return Ok(Response::done()),
         }
         Ok(Response::of(self))
     }
 }
 
+/// Writes that did not leave at once.
+static QUEUED: AtomicU64 = AtomicU64::new(0);
+
 fn echo_server() -> (LoopThread<Echo>, SocketAddr) {
     let (at, listening) = mpsc::channel();
     let thread = LoopThread::<Echo>::spawn(Config::default(), move |setup| {
+        MEASURED.set(true);
         setup.add::<Echo>(Seed::Listen(at))?;
         Ok(())
     })
@@ -337,31 +351,16 @@ fn r12_an_echoed_read_allocates_nothing() {
             assert_eq!(answer, [n as u8; 64]);
         }
     });
-    // More than the socket takes at once, so that writes are queued.
-    let big = vec![7; 1 << 20];
-    let mut back = vec![0; 1 << 20];
-    let mut reader = clients[0].try_clone().unwrap();
-    let (go, went) = mpsc::sync_channel::<()>(1);
-    let (over, is_over) = mpsc::sync_channel::<()>(1);
-    let writer = {
-        let mut stream = clients[0].try_clone().unwrap();
-        std::thread::spawn(move || {
-            while went.recv().is_ok() {
-                stream.write_all(&big).unwrap();
-                over.send(()).unwrap();
-            }
-        })
-    };
-    let mut exchange = || {
-        go.send(()).unwrap();
-        std::thread::sleep(ms(5));
-        reader.read_exact(&mut back).unwrap();
-        is_over.recv().unwrap();
-    };
-    exchange();
-    drop(exchange);
-    drop(go);
-    writer.join().unwrap();
+    // More than the sockets take at once, so that writes are queued: the client reads only when it has sent all.
+    let mut stream = TcpStream::connect(to).unwrap();
+    let (question, mut answer) = (vec![7; 48 << 10], vec![0; 48 << 10]);
+    steady("a queued write", || {
+        for _ in 0..sized(50, 5) {
+            stream.write_all(&question).unwrap();
+            stream.read_exact(&mut answer).unwrap();
+        }
+    });
+    assert!(QUEUED.load(Ordering::SeqCst) > 0, "none was queued");
     drop(thread);
 }
 

@@ -75,7 +75,7 @@ impl<R: Machine> Runner<R> {
         };
         let woken = Arc::new(AtomicBool::new(false));
         let flag = woken.clone();
-        let (nest, orders) = nest(
+        let nest = nest(
             &config,
             Box::new(move || flag.store(true, Ordering::Relaxed)),
         );
@@ -83,7 +83,7 @@ impl<R: Machine> Runner<R> {
             world: world.clone(),
             index,
         }));
-        let mut engine = Engine::new(driver, &mut config, nest.clone(), orders);
+        let mut engine = Engine::new(driver, &mut config, nest.clone());
         set_up(&mut engine, setup)?;
         Ok(Self {
             engine: RefCell::new(engine),

@@ -163,9 +163,19 @@ fn r9_machines_are_composed_at_any_depth() {
     main_loop.run().unwrap();
     let log = std::mem::take(&mut main_loop.context().unwrap().log);
     let expected = [
-        "worker 0", "worker 1", "boss 0", "boss 2", "boss waits", "boss timeout",
-        "leaf hello 3", "leaf child", "leaf to the child 0", "leaf from the child 1",
-        "leaf worked 42", "leaf connected", "leaf finish",
+        "worker 0",
+        "worker 1",
+        "boss 0",
+        "boss 2",
+        "boss waits",
+        "boss timeout",
+        "leaf hello 3",
+        "leaf child",
+        "leaf to the child 0",
+        "leaf from the child 1",
+        "leaf worked 42",
+        "leaf connected",
+        "leaf finish",
     ];
     // Two of these are of one turn, and either order would do.
     let mut log = log;
@@ -228,11 +238,11 @@ fn r9_a_composition_may_be_generic_over_the_context() {
         main_loop.spawn::<Twin<C>>(2).unwrap();
         speaker.send(3).unwrap();
         main_loop.run().unwrap();
-        let lines = shared.borrow().1.clone();
-        lines
+        drop(main_loop);
+        std::mem::take(&mut shared.borrow_mut().1)
     }
-    assert_eq!(runs(7.5), ["7.5 1", "twin 2", "got 3"]);
-    assert_eq!(runs("x"), ["x 1", "twin 2", "got 3"]);
+    assert_eq!(runs(7.5), ["7.5 1", "got 3", "twin 2"]);
+    assert_eq!(runs("x"), ["x 1", "got 3", "twin 2"]);
 }
 
 /// Sent to the whole, a message reaches only machines of its own part: another part's machine in the slot is another id.
@@ -260,7 +270,8 @@ fn group_members_leave_with_their_machine() {
     type Member = Act<(Group<u32>, Vec<String>), u32>;
     let group = Group::new();
     let outside = group.clone();
-    let mut main_loop = Loop::<Member>::new(Config::default(), |_| Ok((group, Vec::new()))).unwrap();
+    let mut main_loop =
+        Loop::<Member>::new(Config::default(), |_| Ok((group, Vec::new()))).unwrap();
     for n in 0..5u32 {
         let mut seats = Vec::new();
         main_loop
@@ -288,31 +299,37 @@ fn group_members_leave_with_their_machine() {
             }))
             .unwrap();
     }
-    main_loop
-        .spawn::<Member>({
-            let mut step = 0;
-            act(move |_, scope: &mut Scope<'_, Member>| {
-                let accepted = match step {
-                    0 => 0,
-                    4 => return done(),
-                    5.. => 0,
-                    n => scope.ctx.0.send(if n == 3 { 9 } else { n }),
-                };
-                scope.ctx.1.push(format!("{accepted} accepted"));
-                step += 1;
-                if step == 4 {
+    // Its next step comes after all that the last one's message gave rise to: behind it in the inbox.
+    let crier = main_loop
+        .spawn::<Member>(act(move |on, scope: &mut Scope<'_, Member>| {
+            if let On::Message(n) = on {
+                let accepted = scope.ctx.0.send(n);
+                scope.ctx.1.push(format!("{accepted} accepted {n}"));
+                match n {
+                    1 => scope.notifier().send(2)?,
+                    2 => scope.notifier().send(9)?,
                     // The one without a seat hears nothing any more.
-                    scope.shutdown(ms(0));
+                    _ => scope.shutdown(ms(0)),
                 }
-                after(ms(3))
-            })
-        })
+            }
+            stay()
+        }))
         .unwrap();
+    crier.send(1).unwrap();
     main_loop.run().unwrap();
     let lines = std::mem::take(&mut main_loop.context().unwrap().1);
     let expected = [
-        "0 accepted", "5 accepted", "0 heard 1", "1 heard 1", "2 heard 1", "3 heard 1",
-        "4 heard 1", "2 accepted", "3 heard 2", "4 heard 2", "1 accepted",
+        "5 accepted 1",
+        "0 heard 1",
+        "1 heard 1",
+        "2 heard 1",
+        "3 heard 1",
+        "4 heard 1",
+        "2 accepted 2",
+        "3 heard 2",
+        "4 heard 2",
+        "1 accepted 9",
+        "4 heard 9",
     ];
     assert_eq!(lines, expected);
     assert!(outside.is_empty());
@@ -355,5 +372,8 @@ fn group_survives_a_join_during_a_send() {
     main_loop.run().unwrap();
     let lines = notes(&mut main_loop);
     assert_eq!(lines.len(), accepted + 1);
-    assert_eq!((lines[0].as_str(), lines.last().unwrap().as_str()), ("11", "2"));
+    assert_eq!(
+        (lines[0].as_str(), lines.last().unwrap().as_str()),
+        ("11", "2")
+    );
 }

@@ -32,7 +32,10 @@ fn a_taken_port_is_a_failure_to_bind() {
     let _dog = watchdog();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let error = listen(Addr::Tcp(taken.local_addr().unwrap())).unwrap_err();
-    assert_eq!((error.kind(), error.op()), (IoErrorKind::AddrInUse, Op::Bind));
+    assert_eq!(
+        (error.kind(), error.op()),
+        (IoErrorKind::AddrInUse, Op::Bind)
+    );
     assert!(error.to_string().contains("EADDRINUSE"), "{error}");
 }
 
@@ -64,7 +67,10 @@ fn a_missing_permission_is_named() {
     // SAFETY: takes no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 && port_1_is_privileged() {
         let error = listen(Addr::Tcp(([127, 0, 0, 1], 1).into())).unwrap_err();
-        assert_eq!((error.kind(), error.op()), (IoErrorKind::Permission, Op::Bind));
+        assert_eq!(
+            (error.kind(), error.op()),
+            (IoErrorKind::Permission, Op::Bind)
+        );
     }
 }
 
@@ -204,7 +210,10 @@ fn two_hundred_clients(test: &str, role: &str) {
     // SAFETY: the child has not been waited for, so the id is its own.
     assert_eq!(unsafe { libc::kill(server.id() as i32, libc::SIGTERM) }, 0);
     let report = line_after(&mut output, "paused ");
-    assert!(report.ends_with("panics 0") && !report.starts_with("0 "), "{report}");
+    assert!(
+        report.ends_with("panics 0") && !report.starts_with("0 "),
+        "{report}"
+    );
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
     assert!(server.wait().unwrap().success());
@@ -227,7 +236,10 @@ fn u15_the_loop_survives_the_end_of_descriptors() {
     if role().is_some() {
         return serve_with_few_descriptors(Some(1000));
     }
-    two_hundred_clients("faults::u15_the_loop_survives_the_end_of_descriptors", "none");
+    two_hundred_clients(
+        "faults::u15_the_loop_survives_the_end_of_descriptors",
+        "none",
+    );
 }
 
 /// Connecting without descriptors is no event of the environment yet: there is no handle. The call says so by name.

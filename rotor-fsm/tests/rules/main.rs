@@ -2,6 +2,7 @@
 //! broken. The simulator has tests of its own, and so have allocations (a program with its own allocator).
 
 mod common;
+mod composition;
 mod deadlines;
 mod faults;
 mod limits;
@@ -9,7 +10,6 @@ mod messages;
 mod panics;
 mod races;
 mod responses;
-mod composition;
 mod sockets;
 mod spawning;
 mod teardown;

@@ -255,9 +255,7 @@ fn r14_a_run_of_messages_is_delivered_as_if_one_by_one() {
     }
     counter.send(5).unwrap();
     main_loop.run().unwrap();
-    let expected = [
-        "1", "3", "6", "10", "short 1", "short 2", "15", "timeout",
-    ];
+    let expected = ["1", "3", "6", "10", "short 1", "short 2", "15", "timeout"];
     assert_eq!(notes(&mut main_loop), expected);
     let counts = main_loop.handle().messages();
     assert_eq!((counts.delivered, counts.dropped), (7, 2));

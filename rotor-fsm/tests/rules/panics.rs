@@ -27,8 +27,16 @@ type NeighbourScope<'a> = Scope<'a, Neighbour>;
 fn r6_a_panicking_machine_leaves_a_thousand_neighbours_alone() {
     let _dog = watchdog();
     let ways = [
-        "create", "io", "wakeup", "timeout", "finish", "drop of the state", "drop in create",
-        "drop of a message", "after work", "spawned and gone",
+        "create",
+        "io",
+        "wakeup",
+        "timeout",
+        "finish",
+        "drop of the state",
+        "drop in create",
+        "drop of a message",
+        "after work",
+        "spawned and gone",
     ];
     for way in ways {
         panic_among_neighbours(way);
@@ -102,7 +110,7 @@ fn panic_among_neighbours(way: &'static str) {
 
 /// A machine that panics in the given way, and only then.
 fn panics(way: &'static str) -> Script<u64, Letter> {
-    let mut held = (way == "drop of the state" || way == "drop in create").then_some(Grenade);
+    let mut held = (way == "drop of the state" || way == "drop in create").then(|| Grenade);
     let mut socket = None;
     act(move |on, scope: &mut NeighbourScope<'_>| match (on, way) {
         (On::Create, "create") => panic!("{way}"),
@@ -229,7 +237,11 @@ fn r4_r6_a_message_to_a_stillborn_machine_is_dropped_and_counted() {
         let handle = main_loop.handle();
         drop(main_loop);
         let counts = handle.messages();
-        assert_eq!((counts.delivered, counts.dropped), (0, 1), "{way}: {handled:?}");
+        assert_eq!(
+            (counts.delivered, counts.dropped),
+            (0, 1),
+            "{way}: {handled:?}"
+        );
         assert_eq!(census.alive(), 0);
     }
 }
@@ -392,7 +404,10 @@ fn r6_the_handles_of_a_machine_that_panicked_close() {
         })
         .unwrap();
     main_loop.run().unwrap();
-    assert_eq!((main_loop.stats().panics, main_loop.stats().sockets), (1, 0));
+    assert_eq!(
+        (main_loop.stats().panics, main_loop.stats().sockets),
+        (1, 0)
+    );
 }
 
 /// Drops that panic during teardown are caught, each by itself: all others still happen.
@@ -432,15 +447,20 @@ fn r6_drops_that_panic_do_not_stop_the_teardown() {
     assert_eq!(census.alive(), 0);
     assert!(last.unwrap().send(None).is_err());
 
-    let mut main_loop =
-        Loop::<Messy>::new(Config::default(), |_| Ok(vec![Some(Box::new(Grenade) as _)])).unwrap();
+    let mut main_loop = Loop::<Messy>::new(Config::default(), |_| {
+        Ok(vec![Some(Box::new(Grenade) as _)])
+    })
+    .unwrap();
     for n in 0..10 {
         let machine = main_loop.spawn::<Messy>(holds(bomb(n))).unwrap();
         for n in 0..4 {
             machine.send(bomb(n)).unwrap();
         }
     }
-    main_loop.context().unwrap().push(Some(Box::new(census.one())));
+    main_loop
+        .context()
+        .unwrap()
+        .push(Some(Box::new(census.one())));
     // Seeds, messages and the context this time.
     drop(main_loop);
     assert_eq!(census.alive(), 0);

@@ -11,7 +11,7 @@ const SENDERS: usize = 8;
 const RECEIVERS: usize = 16;
 
 /// One message of the storm: who sent it, and its number among those of that sender.
-type Drop1 = (u32, u32);
+type Numbered = (u32, u32);
 
 struct Tally {
     per_sender: [u64; SENDERS],
@@ -25,7 +25,7 @@ struct Receiver([u32; SENDERS]);
 
 impl Machine for Receiver {
     type Context = Tally;
-    type Message = Drop1;
+    type Message = Numbered;
     type Seed = ();
 
     fn create(_: (), _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
@@ -34,7 +34,7 @@ impl Machine for Receiver {
 
     fn wakeup(
         mut self,
-        (sender, n): Drop1,
+        (sender, n): Numbered,
         scope: &mut Scope<'_, Self>,
     ) -> Result<Response<Self>> {
         let sender = sender as usize;
@@ -78,12 +78,7 @@ impl Machine for Echo {
         }))
     }
 
-    fn io(
-        self,
-        event: Io<'_>,
-        _: HandleId,
-        scope: &mut Scope<'_, Self>,
-    ) -> Result<Response<Self>> {
+    fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
         match (event, &self) {
             (Io::Incoming(incoming), _) => drop(scope.spawn(EchoSeed::Serve(incoming))?),
             (Io::Read(bytes), Echo::Serving(socket)) => scope.write(socket, &bytes)?,
@@ -170,10 +165,13 @@ fn r4_eight_threads_send_a_million_messages_each_while_a_socket_is_served() {
 /// Lives for a few messages.
 struct Mayfly(u32);
 
+/// Notifiers of those alive and of some that are not any more.
+type List<T> = Arc<Mutex<Vec<Notifier<T>>>>;
+
 /// What the mayflies of the races share.
 struct Pond {
-    notifiers: Arc<Mutex<Vec<Notifier<Citizen>>>>,
-    plain: Arc<Mutex<Vec<Notifier<Note>>>>,
+    notifiers: List<Citizen>,
+    plain: List<Note>,
     got: Arc<AtomicU64>,
     generations: u32,
 }
@@ -268,7 +266,7 @@ fn race(composed: bool, inbox_messages_max: usize) {
     };
     let census = Census::default();
     let got = Arc::new(AtomicU64::new(0));
-    let (notifiers, plain) = (Arc::default(), Arc::default());
+    let (notifiers, plain): (List<Citizen>, List<Note>) = (Arc::default(), Arc::default());
     let pond = Pond {
         notifiers: Arc::clone(&notifiers),
         plain: Arc::clone(&plain),
@@ -279,8 +277,7 @@ fn race(composed: bool, inbox_messages_max: usize) {
     let over = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..4usize)
         .map(|sender| {
-            let (mapped, plain): (Arc<Mutex<Vec<Notifier<Citizen>>>>, Arc<Mutex<Vec<_>>>) =
-                (Arc::clone(&notifiers), Arc::clone(&plain));
+            let (mapped, plain) = (Arc::clone(&notifiers), Arc::clone(&plain));
             let (account, over, census) = (account.clone(), over.clone(), census.clone());
             std::thread::spawn(move || {
                 let mut n = sender;
@@ -292,9 +289,9 @@ fn race(composed: bool, inbox_messages_max: usize) {
                         let list = mapped.lock().unwrap();
                         pick(list.len()).map(|at| list[at].clone())
                     };
-                    let direct: Option<Notifier<Note>> = {
+                    let direct = {
                         let list = plain.lock().unwrap();
-                        pick(list.len()).map(|at: usize| Notifier::clone(&list[at]))
+                        pick(list.len()).map(|at| list[at].clone())
                     };
                     for _ in 0..20 {
                         if let Some(to) = &to {
@@ -367,7 +364,7 @@ struct Tenant {
 
 #[derive(Default)]
 struct House {
-    notifiers: Arc<Mutex<Vec<Notifier<Probe>>>>,
+    notifiers: List<Probe>,
     left: u32,
     probed: u64,
 }
@@ -417,7 +414,7 @@ impl Machine for Tenant {
 fn r2_a_slot_is_reused_100_000_times_while_old_notifiers_keep_sending() {
     let _dog = watchdog();
     let tenants = sized(100_000, 2_000) as u32;
-    let notifiers: Arc<Mutex<Vec<Notifier<Probe>>>> = Arc::default();
+    let notifiers: List<Probe> = Arc::default();
     let house = House {
         notifiers: notifiers.clone(),
         left: tenants,

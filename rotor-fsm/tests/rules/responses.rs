@@ -132,7 +132,12 @@ fn r1_an_end_closes_handles_drops_the_state_and_tells_the_hook() {
     let noted = heard.clone();
     let config = Config {
         on_end: Some(Box::new(move |id, reason| {
-            let line = (id.index(), id.generation(), reason.to_string(), alive.alive());
+            let line = (
+                id.index(),
+                id.generation(),
+                reason.to_string(),
+                alive.alive(),
+            );
             noted.lock().unwrap().push(line);
             rotor_fsm::Verdict::Continue
         })),

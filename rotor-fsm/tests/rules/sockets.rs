@@ -51,7 +51,11 @@ fn served<T: Send + 'static>(
 /// A connection of one's own machine: what happens on it goes to `script`, with its socket.
 fn connection(
     incoming: Incoming,
-    mut script: impl FnMut(On<'_, u32>, &mut Option<Socket>, &mut NotingScope<'_>) -> Result<Response<()>>
+    mut script: impl FnMut(
+        On<'_, u32>,
+        &mut Option<Socket>,
+        &mut NotingScope<'_>,
+    ) -> Result<Response<()>>
     + 'static,
 ) -> Script<Vec<String>, u32> {
     let (mut incoming, mut socket) = (Some(incoming), None);
@@ -445,8 +449,16 @@ fn r5_output_may_be_written_before_the_connection_stands() {
     ];
     let peers = std::thread::spawn(move || {
         let mut text = [String::new(), String::new()];
-        tcp.accept().unwrap().0.read_to_string(&mut text[0]).unwrap();
-        unix.accept().unwrap().0.read_to_string(&mut text[1]).unwrap();
+        tcp.accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut text[0])
+            .unwrap();
+        unix.accept()
+            .unwrap()
+            .0
+            .read_to_string(&mut text[1])
+            .unwrap();
         text
     });
     let mut main_loop = noting(Config::default());

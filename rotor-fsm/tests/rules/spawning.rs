@@ -28,9 +28,7 @@ fn r3_create_runs_after_the_handler_first_in_first_out() {
             done()
         })
     }
-    main_loop
-        .spawn::<Noting>(named("a", &["b", "c"]))
-        .unwrap();
+    main_loop.spawn::<Noting>(named("a", &["b", "c"])).unwrap();
     main_loop.run().unwrap();
     let expected = [
         "a begins", "a ends", "b begins", "b ends", "c begins", "c ends", "d begins", "d ends",
@@ -93,7 +91,12 @@ fn r3_a_message_to_a_seed_runs_create_first() {
     last.unwrap().send(7).unwrap();
     main_loop.run().unwrap();
     let expected = [
-        "create 0", "create 1", "create 2", "create 3", "create 4", "message 7",
+        "create 0",
+        "create 1",
+        "create 2",
+        "create 3",
+        "create 4",
+        "message 7",
     ];
     assert_eq!(notes(&mut main_loop), expected);
 }
@@ -161,10 +164,7 @@ fn r3_a_full_table_gives_the_seed_back() {
         }))
         .unwrap();
     main_loop.run().unwrap();
-    assert_eq!(
-        notes(&mut main_loop),
-        ["spawned two", "the refused one"]
-    );
+    assert_eq!(notes(&mut main_loop), ["spawned two", "the refused one"]);
     assert_eq!((main_loop.stats().panics, census.alive()), (0, 0));
     // Full turns into an error by `?`.
     let error: Error = Full(()).into();
@@ -284,6 +284,12 @@ fn r3_what_a_failed_setup_promised_is_closed() {
         Err(Error::msg("no context"))
     });
     assert_eq!(failed.unwrap_err().to_string(), "no context");
-    assert!(promised.unwrap().send(census.one()).unwrap_err().is_closed());
+    assert!(
+        promised
+            .unwrap()
+            .send(census.one())
+            .unwrap_err()
+            .is_closed()
+    );
     assert_eq!(census.alive(), 0);
 }

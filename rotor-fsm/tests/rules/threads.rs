@@ -146,7 +146,12 @@ fn r8_threads_are_named_and_pinned() {
         ..Config::default()
     };
     let failed = LoopThread::<Quiet>::spawn(nowhere, |_| Ok(()));
-    assert!(failed.unwrap_err().to_string().contains("cannot pin to core 100000"));
+    assert!(
+        failed
+            .unwrap_err()
+            .to_string()
+            .contains("cannot pin to core 100000")
+    );
 }
 
 /// A loop per thread, talking to each other in a ring.

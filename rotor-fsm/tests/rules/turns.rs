@@ -1,8 +1,8 @@
 //! R16 and R15: what a turn does, in which order, and what a dispatch costs.
 
 use crate::common::*;
-use rotor_fsm::prelude::*;
 use rotor_fsm::Op;
+use rotor_fsm::prelude::*;
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -108,7 +108,10 @@ fn r16_effects_take_place_when_the_dispatch_ends() {
                 let socket = socket.take().unwrap();
                 scope.write(&socket, b"first this")?;
                 drop(socket);
-                assert!(is_quiet(&mut accepted), "written, or closed, in the handler");
+                assert!(
+                    is_quiet(&mut accepted),
+                    "written, or closed, in the handler"
+                );
                 peer = Some(accepted);
                 after(ms(1))
             }
