@@ -6,12 +6,14 @@ use rotor_fsm::{Reason, Verdict};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// Whether sizes should be small, because everything runs fifty times slower.
 pub fn slow() -> bool {
-    std::env::var_os("ROTOR_VALGRIND").is_some()
+    // Looked up once, because that allocates, and some tests count allocations.
+    static SLOW: OnceLock<bool> = OnceLock::new();
+    *SLOW.get_or_init(|| std::env::var_os("ROTOR_VALGRIND").is_some())
 }
 
 /// `full`, or `small` under valgrind.

@@ -134,9 +134,12 @@ fn r4_eight_threads_send_a_million_messages_each_while_a_socket_is_served() {
     // The socket on the same loop, meanwhile.
     let mut rounds = 0;
     let mut stream = client(to);
-    while senders.iter().any(|sender| !sender.is_finished()) {
+    loop {
         assert_eq!(round_trip(&mut stream, &[7; 64]), [7; 64]);
         rounds += 1;
+        if senders.iter().all(|sender| sender.is_finished()) {
+            break;
+        }
     }
     for sender in senders {
         sender.join().unwrap();

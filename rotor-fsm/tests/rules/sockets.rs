@@ -593,3 +593,88 @@ fn r5_sockets_answer_after_their_end() {
     );
     assert_eq!(main_loop.stats().sockets, 0);
 }
+
+/// One drain writes to three streams in turn; the first of them goes in the middle of it. Each gets its own bytes, in
+/// order, and what was written to the one that went is either sent to it or nobody.
+#[test]
+fn r5_the_outputs_of_streams_do_not_mix() {
+    let _dog = watchdog();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let to = Addr::Tcp(server.local_addr().unwrap());
+    const ROUNDS: u32 = 200;
+    let peers = std::thread::spawn(move || {
+        let streams: Vec<_> = (0..3).map(|_| server.accept().unwrap().0).collect();
+        let readers = streams.into_iter().map(|mut stream| {
+            stream.set_read_timeout(Some(patience())).unwrap();
+            std::thread::spawn(move || drain(&mut stream))
+        });
+        let readers: Vec<_> = readers.collect();
+        let all = readers.into_iter().map(|reader| reader.join().unwrap());
+        all.collect::<Vec<_>>()
+    });
+    let mut main_loop = noting(Config::default());
+    let (mut sockets, mut connected) = (Vec::new(), 0);
+    main_loop
+        .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
+            On::Create => {
+                for _ in 0..3 {
+                    sockets.push(Some(scope.connect(to.clone())?));
+                }
+                stay()
+            }
+            On::Io(Io::Connected, _) => {
+                connected += 1;
+                for n in 0..if connected == 3 { ROUNDS } else { 0 } {
+                    scope.notifier().send(n)?;
+                }
+                stay()
+            }
+            On::Message(n) => {
+                if n == 50 {
+                    // Dropped with output of this dispatch before it; the others follow in the same one.
+                    sockets[0] = None;
+                }
+                if n == 100 {
+                    scope.abort(sockets[1].take().unwrap());
+                }
+                for (which, socket) in sockets.iter().enumerate() {
+                    if let Some(socket) = socket {
+                        // Large enough, together, that not all of it leaves at once.
+                        scope.write(socket, &[n as u8 ^ which as u8; 30_000])?;
+                    }
+                }
+                if n == ROUNDS - 1 { done() } else { stay() }
+            }
+            On::Io(Io::Flushed | Io::Eof, _) => stay(),
+            on => panic!("{on:?}"),
+        }))
+        .unwrap();
+    // The last stream's rest leaves while another machine keeps the loop.
+    main_loop
+        .spawn::<Noting>({
+            let mut peers = Some(peers);
+            act(move |_, scope: &mut NotingScope<'_>| {
+                if !peers.as_ref().unwrap().is_finished() {
+                    return after(ms(1));
+                }
+                for (which, bytes) in peers.take().unwrap().join().unwrap().iter().enumerate() {
+                    let right = bytes
+                        .iter()
+                        .enumerate()
+                        .all(|(at, &byte)| byte == (at / 30_000) as u8 ^ which as u8);
+                    assert!(right, "stream {which} got another's bytes");
+                    note(scope, (bytes.len() / 30_000).to_string());
+                }
+                done()
+            })
+        })
+        .unwrap();
+    main_loop.run().unwrap();
+    assert_eq!(main_loop.stats().panics, 0);
+    let rounds: Vec<u32> = notes(&mut main_loop)
+        .iter()
+        .map(|n| n.parse().unwrap())
+        .collect();
+    assert!(rounds.iter().all(|&n| n <= ROUNDS));
+    assert!(rounds.contains(&50), "{rounds:?}");
+}
