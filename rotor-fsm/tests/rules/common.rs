@@ -140,8 +140,19 @@ pub fn done() -> Result<Response<()>> {
 pub type Noting = Act<Vec<String>, u32>;
 pub type NotingScope<'a> = Scope<'a, Noting>;
 
-/// A loop of [`Noting`] machines.
-pub fn noting(config: Config) -> Loop<Noting> {
+/// A loop of [`Noting`] machines. A panic in one of them, which most often is a failed assertion, comes out of `run`.
+pub fn noting(mut config: Config) -> Loop<Noting> {
+    config.on_end.get_or_insert_with(|| {
+        Box::new(|_, reason| match reason {
+            Reason::Panicked(_) => Verdict::Stop,
+            _ => Verdict::Continue,
+        })
+    });
+    noting_on(config)
+}
+
+/// The same, but panics are only counted, as they are by default.
+pub fn noting_on(config: Config) -> Loop<Noting> {
     Loop::new(config, |_| Ok(Vec::new())).unwrap()
 }
 

@@ -154,7 +154,7 @@ fn panics(way: &'static str) -> Script<u64, Letter> {
 #[test]
 fn r6_the_dispatch_goes_on_after_a_panic_in_it() {
     let _dog = watchdog();
-    let mut main_loop = noting(Config::default());
+    let mut main_loop = noting_on(Config::default());
     let fired = Rc::new(Cell::new(0));
     for n in 0..20 {
         let fired = fired.clone();
@@ -193,7 +193,7 @@ fn r6_the_dispatch_goes_on_after_a_panic_in_it() {
 #[test]
 fn r4_r6_a_message_survives_the_panic_of_an_older_newborn() {
     let _dog = watchdog();
-    let mut main_loop = noting(Config::default());
+    let mut main_loop = noting_on(Config::default());
     let bad = main_loop
         .spawn::<Noting>(act(|_, _: &mut NotingScope<'_>| panic!("stillborn")))
         .unwrap();
@@ -251,7 +251,7 @@ fn r4_r6_a_message_to_a_stillborn_machine_is_dropped_and_counted() {
 fn r6_r7_a_shutdown_goes_past_a_newborn_that_panics() {
     let _dog = watchdog();
     let (config, ends) = hooked();
-    let mut main_loop = noting(config);
+    let mut main_loop = noting_on(config);
     for n in 0..6 {
         main_loop
             .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
@@ -307,7 +307,7 @@ fn ends_badly(main_loop: &mut Loop<Noting>, panics: bool) {
 #[test]
 fn r6_stop_resumes_the_panic_from_run() {
     let _dog = watchdog();
-    let mut main_loop = noting(stopping("stop"));
+    let mut main_loop = noting_on(stopping("stop"));
     ends_badly(&mut main_loop, true);
     let payload = catch_unwind(AssertUnwindSafe(|| main_loop.run())).unwrap_err();
     assert_eq!(payload_text(payload), "its own");
@@ -320,14 +320,14 @@ fn r6_stop_resumes_the_panic_from_run() {
 #[test]
 fn r6_stop_returns_the_error_from_run() {
     let _dog = watchdog();
-    let mut main_loop = noting(stopping("stop"));
+    let mut main_loop = noting_on(stopping("stop"));
     ends_badly(&mut main_loop, false);
     let error = main_loop.run().unwrap_err();
     assert_eq!(error.to_string(), "its own error");
     assert_eq!(notes(&mut main_loop), [""; 0]);
     main_loop.run().unwrap();
     assert_eq!(notes(&mut main_loop), ["the other"]);
-    let mut main_loop = noting(stopping("stop when done"));
+    let mut main_loop = noting_on(stopping("stop when done"));
     main_loop
         .spawn::<Noting>(act(|_, _: &mut NotingScope<'_>| done()))
         .unwrap();
@@ -341,7 +341,7 @@ fn r6_stop_returns_the_error_from_run() {
 #[test]
 fn r6_a_panic_of_the_hook_resumes_from_run() {
     let _dog = watchdog();
-    let mut main_loop = noting(stopping("hook"));
+    let mut main_loop = noting_on(stopping("hook"));
     ends_badly(&mut main_loop, true);
     let payload = catch_unwind(AssertUnwindSafe(|| main_loop.run())).unwrap_err();
     assert_eq!(payload_text(payload), "the hook itself");
@@ -361,7 +361,7 @@ fn r6_the_hook_hears_the_payload() {
         })),
         ..Config::default()
     };
-    let mut main_loop = noting(config);
+    let mut main_loop = noting_on(config);
     main_loop
         .spawn::<Noting>(act(|_, _: &mut NotingScope<'_>| {
             std::panic::panic_any(77u64)
@@ -379,7 +379,7 @@ fn r6_the_handles_of_a_machine_that_panicked_close() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let to = Addr::Tcp(server.local_addr().unwrap());
     let peer = std::thread::spawn(move || drain(&mut server.accept().unwrap().0));
-    let mut main_loop = noting(Config::default());
+    let mut main_loop = noting_on(Config::default());
     let mut socket = None;
     main_loop
         .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {

@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use rotor_fsm::prelude::*;
-use rotor_fsm::{MachineId, SendError};
+use rotor_fsm::{MachineId, MessageCounts, SendError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -309,37 +309,22 @@ fn race(composed: bool, inbox_messages_max: usize) {
         })
         .collect();
     let life = Duration::from_millis(sized(60, 600) as u64);
-    let counts = if composed {
-        let thread = LoopThread::<Meadow>::spawn(config, move |setup| {
-            for n in 0..4 {
-                setup.add::<Mayfly>(1 + n)?;
-            }
-            Ok(pond)
-        })
-        .unwrap();
-        end_amid(&thread, life);
-        let handle = (*thread).clone();
-        thread.join().unwrap();
-        handle.messages()
+    let ended = if composed {
+        live_and_end::<Meadow>(config, pond, life)
     } else {
-        let thread = LoopThread::<Mayfly>::spawn(config, move |setup| {
-            for n in 0..4 {
-                setup.add::<Mayfly>(1 + n)?;
-            }
-            Ok(pond)
-        })
-        .unwrap();
-        end_amid(&thread, life);
-        let handle = (*thread).clone();
-        thread.join().unwrap();
-        handle.messages()
+        live_and_end::<Mayfly>(config, pond, life)
     };
     // The loop is gone; they still send.
-    std::thread::sleep(ms(5));
+    let returned = account.returned.load(Ordering::Relaxed);
+    wait_until("a sender has noticed", || {
+        ended.is_err() || account.returned.load(Ordering::Relaxed) > returned
+    });
     over.store(true, Ordering::Relaxed);
     for sender in senders {
         sender.join().unwrap();
     }
+    // Counted now, because a message may have been on its way into a promised place when the loop ended.
+    let counts = (ended.map_err(|error| error.to_string()).unwrap())();
     let accepted = account.accepted.load(Ordering::Relaxed);
     let returned = account.returned.load(Ordering::Relaxed);
     assert_eq!(census.made() as u64, accepted + returned);
@@ -349,9 +334,25 @@ fn race(composed: bool, inbox_messages_max: usize) {
     assert!(counts.delivered > 0 && returned > 0);
 }
 
-fn end_amid<R: Machine>(thread: &LoopThread<R>, life: Duration) {
+/// Asks an ended loop where its messages went.
+type Counts = Box<dyn Fn() -> MessageCounts>;
+
+/// A loop with four mayflies and those after them, shut down amid all that.
+fn live_and_end<R>(config: Config, pond: Pond, life: Duration) -> Result<Counts>
+where
+    R: Hosts<Mayfly, Context = Pond>,
+{
+    let thread = LoopThread::<R>::spawn(config, move |setup| {
+        for n in 0..4 {
+            setup.add::<Mayfly>(1 + n)?;
+        }
+        Ok(pond)
+    })?;
     std::thread::sleep(life);
-    thread.shutdown(Duration::ZERO);
+    let handle = (*thread).clone();
+    handle.shutdown(Duration::ZERO);
+    thread.join()?;
+    Ok(Box::new(move || handle.messages()))
 }
 
 /// What old notifiers of a slot send: whom it is for, or an order to end.
