@@ -135,6 +135,20 @@ unsafe fn deliver_to<S: Sink>(slot: &Slot, event: Event<'_>) {
     }
 }
 
+/// [`deliver_to`] for what comes every turn: each caller has a copy of its own, in which the event is known.
+///
+/// # Safety
+/// The core's callbacks were made for `S`.
+#[inline(always)]
+unsafe fn deliver_phase<S: Sink>(slot: &Slot, event: impl FnOnce() -> Event<'static>) {
+    let core = slot.core();
+    if core.admits(slot) {
+        let (token, id) = (Token(slot.token.get()), slot.id.get());
+        // SAFETY: as the caller promised, and `admits` said yes.
+        unsafe { call_sink::<S>(core, |sink| sink.event(token, id, event())) };
+    }
+}
+
 /// Lends the pool's hot block: never empty, no user code (U7).
 pub(crate) unsafe extern "C" fn on_alloc(
     handle: *mut sys::uv_handle_t,
@@ -284,12 +298,12 @@ unsafe extern "C" fn on_signal<S: Sink>(signal: *mut sys::uv_signal_t, signum: c
 
 unsafe extern "C" fn on_prepare<S: Sink>(prepare: *mut sys::uv_prepare_t) {
     // SAFETY: as in `on_timer`.
-    unsafe { deliver_to::<S>(slot_of((*prepare).data), Event::Prepare) };
+    unsafe { deliver_phase::<S>(slot_of((*prepare).data), || Event::Prepare) };
 }
 
 unsafe extern "C" fn on_check<S: Sink>(phase: *mut sys::uv_check_t) {
     // SAFETY: as in `on_timer`.
-    unsafe { deliver_to::<S>(slot_of((*phase).data), Event::Check) };
+    unsafe { deliver_phase::<S>(slot_of((*phase).data), || Event::Check) };
 }
 
 unsafe extern "C" fn on_idle<S: Sink>(idle: *mut sys::uv_idle_t) {

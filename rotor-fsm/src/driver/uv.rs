@@ -146,9 +146,7 @@ impl Driver for UvDriver {
 
     #[inline(always)]
     fn try_write(&mut self, id: HandleId, bytes: &[u8]) -> IoResult<usize> {
-        self.uv
-            .stream(id)
-            .try_write(&[std::io::IoSlice::new(bytes)])
+        self.uv.stream(id).try_write_one(bytes)
     }
 
     fn write(

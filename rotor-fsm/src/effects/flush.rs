@@ -48,24 +48,20 @@ impl Effects {
         let output = self.outputs.shared();
         match self.driver.try_write(id, output) {
             Ok(written) if written == output.len() => {}
-            result => self.flushed_in_part(id, result),
+            Ok(written) => self.flushed_in_part(id, written),
+            Err(error) => self.output_failed(id, error, Vec::new()),
         }
         if self.outputs.take_direct() {
             self.flushed_with_care(id);
         }
     }
 
-    /// The rest of the shared buffer becomes a queued write, or is given up.
+    /// The rest of the shared buffer becomes a queued write.
     #[cold]
     #[inline(never)]
-    fn flushed_in_part(&mut self, id: HandleId, result: Result<usize, IoError>) {
-        match result {
-            Ok(written) => {
-                let rest = self.outputs.rest_of_shared(written);
-                self.queue(id, rest, 0);
-            }
-            Err(error) => self.output_failed(id, error, Vec::new()),
-        }
+    fn flushed_in_part(&mut self, id: HandleId, written: usize) {
+        let rest = self.outputs.rest_of_shared(written);
+        self.queue(id, rest, 0);
     }
 
     /// Writes what further streams gathered.

@@ -350,6 +350,7 @@ where
     })?;
     std::thread::sleep(life);
     let handle = (*thread).clone();
+    wait_until("a message is delivered", || handle.messages().delivered > 0);
     handle.shutdown(Duration::ZERO);
     thread.join()?;
     Ok(Box::new(move || handle.messages()))

@@ -9,10 +9,74 @@ use std::io::IoSlice;
 use std::os::fd::RawFd;
 
 impl StreamRef<'_> {
+    /// [`Stream::try_write`](super::Stream::try_write).
+    #[inline]
+    pub(super) fn write_now(self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+        let written = match self.direct_fd() {
+            Some(fd) => write_once(fd, bufs),
+            None => self.write_with_care(bufs),
+        };
+        self.outcome(written)
+    }
+
+    /// [`Stream::try_write_one`](super::Stream::try_write_one).
     #[inline(always)]
-    pub(super) fn write_now(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
-        // A plain number until here keeps the rare ways out of the common one.
-        let written = self.write_code(bufs);
+    pub(super) fn write_one_now(self, bytes: &[u8]) -> Result<usize> {
+        // Plain values until the end keep the rare ways out of the common one.
+        let written = match self.direct_fd() {
+            Some(fd) => {
+                // SAFETY: the pointer and length are those of a live slice.
+                let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+                if written >= 0 {
+                    return Ok(written as usize);
+                }
+                write_one_failed(fd, bytes)
+            }
+            None => self.write_one_with_care(bytes),
+        };
+        self.outcome(written)
+    }
+
+    /// The descriptor of a connected socket of ours with nothing queued.
+    #[inline(always)]
+    fn direct_fd(self) -> Option<RawFd> {
+        const DIRECT: u16 = flag::SHUT | flag::CONNECTED | flag::APART;
+        let slot = self.core.live(self.id, Op::Write).ok()?;
+        // Only streams are ever connected.
+        if slot.flags.get() & DIRECT != flag::CONNECTED {
+            return None;
+        }
+        let stream: *mut sys::uv_stream_t = slot.place().cast();
+        // SAFETY: the stream is live. With its queue empty its descriptor is open and nothing else writes to it. The
+        // fields are libuv's own, and libuv's version is pinned.
+        unsafe { ((*stream).write_queue_size == 0).then(|| (*stream).io_watcher.fd) }
+    }
+
+    /// Writes to what is no socket of ours, or has writes queued, or cannot be written at all.
+    #[cold]
+    #[inline(never)]
+    fn write_with_care(self, bufs: &[IoSlice<'_>]) -> isize {
+        let Ok(slot) = self.writable(Op::Write) else {
+            return NOT_WRITABLE;
+        };
+        let stream = slot.stream();
+        // SAFETY: the stream is live.
+        let is_queued = unsafe { (*stream).write_queue_size != 0 };
+        if !slot.has(flag::CONNECTED) || is_queued || bufs.is_empty() {
+            return 0;
+        }
+        write_by_libuv(stream, bufs)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_one_with_care(self, bytes: &[u8]) -> isize {
+        self.write_with_care(&[IoSlice::new(bytes)])
+    }
+
+    /// What a number says: bytes written, or libuv's code of an error, or `NOT_WRITABLE`.
+    #[inline]
+    fn outcome(self, written: isize) -> Result<usize> {
         if written >= 0 {
             Ok(written as usize)
         } else {
@@ -20,40 +84,9 @@ impl StreamRef<'_> {
         }
     }
 
-    /// Bytes written, or libuv's code of an error, or `NOT_WRITABLE`.
-    #[inline(always)]
-    fn write_code(&self, bufs: &[IoSlice<'_>]) -> isize {
-        const DIRECT: u16 = flag::SHUT | flag::CONNECTED | flag::APART;
-        match self.core.live(self.id, Op::Write) {
-            // Only streams are ever connected.
-            Ok(slot) if slot.flags.get() & DIRECT == flag::CONNECTED => {
-                let stream: *mut sys::uv_stream_t = slot.place().cast();
-                // SAFETY: the stream is live.
-                if unsafe { (*stream).write_queue_size } != 0 {
-                    return 0;
-                }
-                // SAFETY: the stream is live and its queue empty, so its descriptor is open and nothing else
-                // writes to it. The field is libuv's own, and libuv's version is pinned.
-                write_once(unsafe { (*stream).io_watcher.fd }, bufs)
-            }
-            _ => self.write_with_care(bufs),
-        }
-    }
-
-    /// Writes to what is no socket of ours, or to none.
     #[cold]
     #[inline(never)]
-    fn write_with_care(&self, bufs: &[IoSlice<'_>]) -> isize {
-        match self.writable(Op::Write) {
-            Ok(slot) if !slot.has(flag::CONNECTED) || bufs.is_empty() => 0,
-            Ok(slot) => write_by_libuv(slot.stream(), bufs),
-            Err(_) => NOT_WRITABLE,
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn write_error(&self, code: isize) -> Error {
+    fn write_error(self, code: isize) -> Error {
         match self.writable(Op::Write) {
             Err(error) if code == NOT_WRITABLE => error,
             _ => Error::from_code(Op::Write, code as c_int),
@@ -64,7 +97,7 @@ impl StreamRef<'_> {
 /// What `uv_try_write` does on an empty queue: one system call, repeated if a signal interrupts it. Made here
 /// because libuv's way to the same call costs 90 instructions more, a quarter of what it spends on echoing a
 /// message.
-#[inline(always)]
+#[inline]
 fn write_once(fd: RawFd, bufs: &[IoSlice<'_>]) -> isize {
     let written = write_call(fd, bufs);
     if written >= 0 {
@@ -77,7 +110,7 @@ fn write_once(fd: RawFd, bufs: &[IoSlice<'_>]) -> isize {
 /// No code of the system's: the stream cannot be written, and why is still to be said.
 const NOT_WRITABLE: isize = isize::MIN;
 
-#[inline(always)]
+#[inline]
 fn write_call(fd: RawFd, bufs: &[IoSlice<'_>]) -> isize {
     match bufs {
         // SAFETY: the pointer and length are those of a live slice.
@@ -106,6 +139,12 @@ fn write_failed(fd: RawFd, bufs: &[IoSlice<'_>]) -> isize {
             return written;
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn write_one_failed(fd: RawFd, bytes: &[u8]) -> isize {
+    write_failed(fd, &[IoSlice::new(bytes)])
 }
 
 /// Buffers a single `writev` takes on every Unix.
