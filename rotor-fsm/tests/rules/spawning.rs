@@ -224,6 +224,34 @@ fn r3_other_threads_spawn_through_the_handle() {
     assert_eq!(late.wait().unwrap_err(), SpawnError::Closed);
 }
 
+/// More orders than a turn follows: the rest is for the next turns, without anybody asking again.
+#[test]
+fn r3_orders_of_other_threads_are_followed_over_several_turns() {
+    let _dog = watchdog();
+    let mut main_loop = noting(births_bounded(2));
+    let handle = main_loop.handle();
+    let orders: Vec<_> = (0..20)
+        .map(|n| {
+            handle.spawn_with::<Noting>(move || {
+                act(move |on, scope: &mut NotingScope<'_>| match on {
+                    On::Create => {
+                        scope.ctx.push(n.to_string());
+                        if n == 19 {
+                            scope.shutdown(ms(0));
+                        }
+                        stay()
+                    }
+                    _ => done(),
+                })
+            })
+        })
+        .collect();
+    main_loop.run().unwrap();
+    let expected: Vec<String> = (0..20).map(|n| n.to_string()).collect();
+    assert_eq!(notes(&mut main_loop), expected);
+    assert!(orders.into_iter().all(|order| order.wait().is_ok()));
+}
+
 /// The function that makes the seed is user code: its panic costs that machine, not the loop, and no place.
 #[test]
 fn r3_a_seed_function_that_panics_takes_no_place() {
