@@ -173,7 +173,7 @@ fn serve_with_few_descriptors(sockets_max: Option<usize>) {
                 stay()
             }
             On::Io(Io::Failed(error), _) => Err(error.into()),
-            _ => stay(),
+            _ => done(),
         }))
         .unwrap();
     main_loop.shutdown_on_signals().unwrap();
