@@ -24,6 +24,9 @@ pub struct Config {
     /// Open streams at once; above it listeners wait. Default: the process's descriptor limit less 64, so that
     /// files, pipes and listeners still open when every connection is taken; at least 16.
     pub sockets_max: usize,
+    /// Machines and streams whose memory is set aside when the loop is made, so that accepting the first allocates
+    /// as little as accepting later ones. Default 0: tables grow as they are used.
+    pub preallocate: usize,
     /// Messages waiting in the inbox, and as many again being delivered. Default 65,536: 2 ms of work.
     pub inbox_messages_max: usize,
     /// Spawns from other threads waiting for the loop. Default 1,024.
@@ -60,6 +63,7 @@ impl Default for Config {
         Self {
             machines_max: 1 << 20,
             sockets_max: default_sockets_max(),
+            preallocate: 0,
             inbox_messages_max: 65_536,
             control_orders_max: 1024,
             messages_per_turn: 4096,

@@ -147,6 +147,11 @@ impl<R: Machine> LoopHandle<R> {
         self.inbox.shutdown(grace);
     }
 
+    /// Machines on the loop when it last went to sleep, seeds included.
+    pub fn machines(&self) -> u64 {
+        self.inbox.counts.machines.load(Ordering::Relaxed)
+    }
+
     /// Where messages went so far. Counters of a running loop are read one by one.
     pub fn messages(&self) -> MessageCounts {
         let counts = &self.inbox.counts;

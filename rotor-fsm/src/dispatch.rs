@@ -55,6 +55,8 @@ pub(crate) struct Engine<R: Machine> {
     /// Why `run` shall return, once it shall.
     pub outcome: Option<Outcome>,
     termination: Vec<SignalWatch>,
+    /// As other threads were told.
+    machines_told: usize,
     delivered: u64,
     dropped: u64,
     ended: u64,
@@ -102,14 +104,22 @@ impl<R: Machine> Engine<R> {
     pub fn new(driver: AnyDriver, config: &mut Config, nest: Rc<Nest<R>>) -> Self {
         let mut effects = Effects::new(driver, config);
         let now = effects.fresh_now();
+        let mut slots = Slots::new();
+        let mut deadlines = Deadlines::new(now.tick_down());
+        if config.preallocate > 0 {
+            effects.reserve(config.preallocate);
+            slots.set_aside(config.preallocate);
+            deadlines.set_aside(config.preallocate);
+            nest.ids.borrow_mut().set_aside(config.preallocate);
+        }
         Self {
             nest,
             effects,
-            slots: Slots::new(),
+            slots,
             running: MachineId::NONE,
             ctx: None,
             batch: Mail::with_capacity(config.inbox_messages_max),
-            deadlines: Deadlines::new(now.tick_down()),
+            deadlines,
             alarm: None,
             soonest: u64::MAX,
             bounds: Bounds {
@@ -125,6 +135,7 @@ impl<R: Machine> Engine<R> {
             had_machine: false,
             outcome: None,
             termination: Vec::new(),
+            machines_told: 0,
             delivered: 0,
             dropped: 0,
             ended: 0,
@@ -211,6 +222,7 @@ impl<R: Machine> Engine<R> {
     #[inline(never)]
     fn rare(&mut self, id: MachineId, on: HandleId, event: Event<'_>) {
         match event {
+            Event::Incoming if self.effects.is_by_hand(on) => self.rare_io(id, on, Io::Waiting),
             Event::Incoming => self.incoming(id, on),
             Event::Connected => {
                 self.effects.connected(on);

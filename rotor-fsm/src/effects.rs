@@ -7,6 +7,7 @@
 mod flush;
 
 use crate::config::Config;
+use crate::detached::{Detached, Leases};
 use crate::driver::AnyDriver;
 use crate::error::{IoError, IoErrorKind};
 use crate::id::Internal;
@@ -16,7 +17,7 @@ use crate::{Addr, MachineId, Time};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
-use uv_sys_wrap::{CloseList, Handle, HandleId, ListenOptions, Op};
+use uv_sys_wrap::{CloseList, Handle, HandleId, ListenOptions, ListenSocket, Op};
 
 pub(crate) struct Effects {
     pub driver: AnyDriver,
@@ -31,11 +32,16 @@ pub(crate) struct Effects {
     pub held_back: Vec<HandleId>,
     /// Listeners whose machine wants no connections now.
     paused: Vec<HandleId>,
+    /// Listeners whose machine takes connections itself.
+    by_hand: Vec<HandleId>,
+    leases: Leases,
     /// When to try held-back listeners again though nothing was closed here: others free descriptors too.
     pub retry_at: Time,
     /// The clock, read at most once a turn.
     turn: Option<Time>,
     pub accepts_paused: u64,
+    /// Machines that shall be asked to finish.
+    pub to_finish: VecDeque<MachineId>,
 }
 
 /// An event that the loop owes to a handle's machine.
@@ -59,10 +65,19 @@ impl Effects {
             sockets_max: config.sockets_max,
             held_back: Vec::new(),
             paused: Vec::new(),
+            by_hand: Vec::new(),
+            leases: Leases::default(),
             retry_at: Time::NEVER,
             turn: None,
             accepts_paused: 0,
+            to_finish: VecDeque::new(),
         }
+    }
+
+    /// Sets memory aside for this many streams.
+    pub fn reserve(&mut self, streams: usize) {
+        self.outputs.reserve(streams);
+        self.leases.reserve(streams);
     }
 
     /// The time of this turn.
@@ -106,6 +121,40 @@ impl Effects {
     ) -> Result<Listener, IoError> {
         let id = self.driver.listen(at, options, owner.token())?;
         Ok(Listener(self.handle(id)))
+    }
+
+    pub fn listen_on(
+        &mut self,
+        socket: ListenSocket,
+        owner: MachineId,
+    ) -> Result<Listener, IoError> {
+        let id = self.driver.listen_on(socket, owner.token())?;
+        self.by_hand.push(id);
+        Ok(Listener(self.handle(id)))
+    }
+
+    /// Whether this listener's machine takes connections itself.
+    pub fn is_by_hand(&self, listener: HandleId) -> bool {
+        self.by_hand.contains(&listener)
+    }
+
+    pub fn accept_detached(&mut self, listener: HandleId) -> Result<Option<Detached>, IoError> {
+        self.driver.accept_detached(listener)
+    }
+
+    pub fn adopt(&mut self, connection: Detached) -> Result<Incoming, IoError> {
+        if !self.has_room() {
+            return Err(IoError::new(Op::Open, IoErrorKind::Limit));
+        }
+        let Detached { fd, is_unix, lease } = connection;
+        let id = self
+            .driver
+            .adopt(fd, is_unix, MachineId::internal(Internal::Unowned))?;
+        self.opened(id);
+        if let Some(lease) = lease {
+            self.leases.put(id.index(), lease);
+        }
+        Ok(Incoming(self.handle(id)))
     }
 
     /// Takes one waiting connection, unless the limit is reached or descriptors are out; then the listener is held
@@ -239,10 +288,15 @@ impl Effects {
 
     /// Closes one handle now, and forgets its output.
     pub fn close(&mut self, id: HandleId) {
-        if self.outputs.close(id) {
+        let was_open = self.outputs.close(id);
+        if was_open {
             self.sockets -= 1;
-        } else if !self.paused.is_empty() {
+        } else {
             self.paused.retain(|&paused| paused != id);
+            self.by_hand.retain(|&listener| listener != id);
+        }
+        if was_open {
+            drop(self.leases.take(id.index()));
         }
         self.driver.close(id);
     }

@@ -154,8 +154,10 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartHost<'_, W, 
     }
 
     fn expect_work(&self, id: MachineId, finish: Finish<M::Message>) -> Option<u32> {
-        self.whole
-            .expect_work(id, Box::new(move || finish().map(W::message)))
+        self.whole.expect_work(
+            id,
+            Box::new(move || finish().map(|tell| tell.map(W::message))),
+        )
     }
 
     fn work_started(&self, number: u32, work: WorkId) {

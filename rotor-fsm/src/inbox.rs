@@ -48,6 +48,7 @@ pub(crate) struct Counts {
     pub delivered: AtomicU64,
     pub dropped: AtomicU64,
     pub wakes: AtomicU64,
+    pub machines: AtomicU64,
 }
 
 impl Counts {

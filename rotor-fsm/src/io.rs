@@ -13,6 +13,9 @@ pub enum Io<'a> {
     /// A listener took a connection. It closes when dropped; [`Scope::open`](crate::Scope::open) binds it to the machine
     /// that shall serve it.
     Incoming(Incoming),
+    /// Connections wait at a listener opened with [`Scope::listen_on`](crate::Scope::listen_on). Who takes none of
+    /// them hears no more of that listener until it takes one or resumes it.
+    Waiting,
     /// A connection that was begun with [`Scope::connect`](crate::Scope::connect) stands. Reading has begun.
     Connected,
     /// Bytes arrived. They are gone when the handler returns, except for what it [keeps](ReadBuf::keep).
@@ -30,6 +33,8 @@ pub enum Io<'a> {
     Failed(IoError),
     /// The machine asked to go on with this stream in a later turn: [`Scope::again`](crate::Scope::again).
     Again,
+    /// A job of [`Scope::work_io`](crate::Scope::work_io) is done. Carries no handle.
+    Worked,
     /// The signal of this number arrived.
     Signal(i32),
 }

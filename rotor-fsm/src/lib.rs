@@ -60,6 +60,7 @@ mod compose;
 mod config;
 mod control;
 mod deadline;
+mod detached;
 mod dispatch;
 mod driver;
 mod effects;
@@ -86,6 +87,7 @@ mod work;
 pub use addr::{Addr, AddrError};
 pub use config::{Config, EndHook, Verdict};
 pub use control::{LoopHandle, MessageCounts, Spawning};
+pub use detached::{Detached, Lease, Lessor};
 pub use dispatch::Stats;
 pub use error::{
     Error, ErrorKind, Full, IoError, IoErrorKind, Reason, Result, SendError, SpawnError,
@@ -101,7 +103,10 @@ pub use scope::{Output, Own, Parts, Scope, Spawned};
 pub use thread::LoopThread;
 pub use time::Time;
 
-pub use uv_sys_wrap::{Chunk, HandleId, ListenOptions, Op, PoolConfig, ReadBuf};
+pub use uv_sys_wrap::{
+    Chunk, FdLimit, HandleId, HeldBack, ListenOptions, ListenSocket, Op, PoolConfig, ReadBuf,
+    available_parallelism, fd_limit, raise_fd_limit,
+};
 
 /// What a program of machines needs: `use rotor_fsm::prelude::*`.
 pub mod prelude {

@@ -80,6 +80,11 @@ impl Outputs {
         }
     }
 
+    /// Sets memory aside for the records of this many streams.
+    pub fn reserve(&mut self, streams: usize) {
+        self.records.reserve(streams);
+    }
+
     /// A stream was opened under this id.
     pub fn open(&mut self, id: HandleId) {
         let index = id.index() as usize;

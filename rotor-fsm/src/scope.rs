@@ -15,10 +15,11 @@ use crate::host::{Host, PartHost};
 use crate::io::{Incoming, Listener, SignalWatch, Socket};
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
-use crate::{Addr, MachineId, Response, Time};
+use crate::work::Tell;
+use crate::{Addr, Detached, MachineId, Response, Time};
 use std::marker::PhantomData;
 use std::time::Duration;
-use uv_sys_wrap::ListenOptions;
+use uv_sys_wrap::{ListenOptions, ListenSocket};
 
 /// What a handler of a machine of type `M` acts through.
 pub struct Scope<'a, M: Machine> {
@@ -63,6 +64,11 @@ impl<M: Machine> Scope<'_, M> {
         self.effects.now()
     }
 
+    /// The time read afresh, which then is this turn's: for spans that begin in the middle of a long handler.
+    pub fn fresh_now(&mut self) -> Time {
+        self.effects.fresh_now()
+    }
+
     /// 64 random bits; in the simulator they follow from the seed.
     pub fn random(&mut self) -> u64 {
         self.effects.driver.random()
@@ -94,6 +100,12 @@ impl<M: Machine> Scope<'_, M> {
         Notifier::new(spawned.id, self.host.post())
     }
 
+    /// Asks a machine to finish, as a shutdown of the loop would, without shutting it down: its
+    /// [`finish`](Machine::finish) is called in a later turn. An id that is stale changes nothing.
+    pub fn ask_to_finish(&mut self, id: MachineId) {
+        self.effects.to_finish.push_back(id);
+    }
+
     /// Shuts the loop down when this handler has returned, as [`LoopHandle::shutdown`](crate::LoopHandle::shutdown).
     pub fn shutdown(&mut self, grace: Duration) {
         self.host.shutdown(grace);
@@ -109,6 +121,29 @@ impl<M: Machine> Scope<'_, M> {
         &mut self,
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(T) -> M::Message + 'static,
+    ) -> Result<(), IoError> {
+        self.start_work(job, |value| Tell::Message(then(value)))
+    }
+
+    /// The same for who keeps the result by `then` itself: [`Io::Worked`](crate::Io::Worked) follows it.
+    ///
+    /// # Errors
+    /// As [`work`](Self::work).
+    pub fn work_io<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T) + 'static,
+    ) -> Result<(), IoError> {
+        self.start_work(job, |value| {
+            then(value);
+            Tell::Event
+        })
+    }
+
+    fn start_work<T: Send + 'static>(
+        &mut self,
+        job: impl FnOnce() -> T + Send + 'static,
+        then: impl FnOnce(T) -> Tell<M::Message> + 'static,
     ) -> Result<(), IoError> {
         Own {
             host: self.host,
@@ -181,6 +216,38 @@ impl<M: Machine> Scope<'_, M> {
         options: &ListenOptions,
     ) -> Result<Listener, IoError> {
         self.effects.listen(&at.into(), options, self.id)
+    }
+
+    /// Takes connections by hand from a socket that listens already: [`Io::Waiting`](crate::Io::Waiting) says that
+    /// there are some. For who accepts for other loops. Not in the simulator.
+    ///
+    /// # Errors
+    /// If the system refuses to watch it; `Invalid` in the simulator.
+    pub fn listen_on(&mut self, socket: ListenSocket) -> Result<Listener, IoError> {
+        self.effects.listen_on(socket, self.id)
+    }
+
+    /// Takes one connection from a listener opened with [`listen_on`](Self::listen_on); `None` if none waits. One
+    /// system call, no allocation.
+    ///
+    /// # Errors
+    /// `FdLimit` if the process is out of descriptors: the connection goes on waiting.
+    pub fn accept(&mut self, listener: &Listener) -> Result<Option<Detached>, IoError> {
+        self.effects.accept_detached(listener.id())
+    }
+
+    /// Makes a connection that another loop accepted one of this loop's, to be [opened](Self::open).
+    ///
+    /// # Errors
+    /// `Limit` if too many streams are open, or what the system refuses; the connection is closed then.
+    pub fn adopt(&mut self, connection: Detached) -> Result<Incoming, IoError> {
+        self.effects.adopt(connection)
+    }
+
+    /// Leaves the file of a Unix socket behind when it closes: another process listens on it from now on.
+    pub fn leave_file(&mut self, listener: &Listener) {
+        // One that is closed has removed its file already.
+        let _ = self.effects.driver.leave_file(listener.id());
     }
 
     /// Binds an accepted connection to this machine and begins to read from it.

@@ -32,6 +32,12 @@ impl Ids {
         }
     }
 
+    /// Sets memory aside for this many ids.
+    pub fn set_aside(&mut self, machines: usize) {
+        self.entries.reserve(machines);
+        self.free.reserve(machines);
+    }
+
     /// Ids taken: machines, and seeds that wait to become one.
     pub fn live(&self) -> usize {
         self.live
@@ -108,6 +114,11 @@ struct Slot<R> {
 impl<R> Slots<R> {
     pub fn new() -> Self {
         Self { slots: Vec::new() }
+    }
+
+    /// Sets memory aside for this many machines.
+    pub fn set_aside(&mut self, machines: usize) {
+        self.slots.reserve(machines);
     }
 
     /// Prepares the slot for a new machine. What an earlier one left there (nothing, after an end) is returned.

@@ -9,8 +9,28 @@ use slab::Slab;
 use std::sync::{Arc, Mutex, PoisonError};
 use uv_sys_wrap::WorkId;
 
-/// Turns a finished job into a message, on the loop's thread. `None` if the job panicked or was cancelled.
-pub(crate) type Finish<T> = Box<dyn FnOnce() -> Option<T>>;
+/// What follows a finished job, on the loop's thread. `None` if the job panicked or was cancelled.
+pub(crate) type Finish<T> = Box<dyn FnOnce() -> Option<Tell<T>>>;
+
+/// How a machine hears of its finished job.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Tell<T> {
+    /// By a message of its own.
+    Message(T),
+    /// By [`Io::Worked`](crate::Io::Worked).
+    Event,
+}
+
+impl<T> Tell<T> {
+    /// The same of a part's message, made the whole's.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Tell<U> {
+        match self {
+            Self::Message(message) => Tell::Message(f(message)),
+            Self::Event => Tell::Event,
+        }
+    }
+}
+
 /// What runs on the pool.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
@@ -89,7 +109,7 @@ impl<T> Works<T> {
 /// Splits a job and what follows it into the part for the pool and the part for the loop.
 pub(crate) fn split<T, U>(
     job: impl FnOnce() -> U + Send + 'static,
-    then: impl FnOnce(U) -> T + 'static,
+    then: impl FnOnce(U) -> Tell<T> + 'static,
 ) -> (Job, Finish<T>)
 where
     U: Send + 'static,
@@ -113,10 +133,10 @@ mod tests {
 
     #[test]
     fn a_result_reaches_the_second_half_and_a_job_that_never_ran_gives_none() {
-        let (job, finish) = split(|| 20, |n| n + 1);
+        let (job, finish) = split(|| 20, |n| Tell::Message(n + 1));
         job();
-        assert_eq!(finish(), Some(21));
-        let (job, finish) = split(|| 20, |n| n + 1);
+        assert_eq!(finish(), Some(Tell::Message(21)));
+        let (job, finish) = split(|| 20, |n| Tell::Message(n + 1));
         drop(job);
         assert_eq!(finish(), None);
     }

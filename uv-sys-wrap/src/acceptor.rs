@@ -8,7 +8,7 @@ use crate::addr::UnixName;
 use crate::error::{Error, Kind, Op, Result, check};
 use crate::event::{HandleId, Token};
 use crate::handle::Handle;
-use crate::listen_fd::Listening;
+use crate::listen_fd::ListenSocket;
 use crate::slot::{HandleKind, PollPlace, Slot, flag};
 use crate::state::{Core, bump};
 use crate::uv::Uv;
@@ -54,16 +54,7 @@ impl Acceptor {
         token: Token,
     ) -> Result<Acceptor> {
         uv.core().raw(Op::Listen)?;
-        let ListenOptions {
-            backlog,
-            reuse_port,
-            ipv6_only,
-        } = *options;
-        Acceptor::start(
-            uv,
-            Listening::tcp(addr, backlog, reuse_port, ipv6_only)?,
-            token,
-        )
+        Acceptor::new(uv, ListenSocket::tcp(addr, options)?, token)
     }
 
     /// Listens on a Unix socket. A stale socket file (one that refuses connections) is replaced, a live
@@ -76,10 +67,11 @@ impl Acceptor {
         token: Token,
     ) -> Result<Acceptor> {
         uv.core().raw(Op::Listen)?;
-        Acceptor::start(uv, Listening::unix(name.into(), options.backlog)?, token)
+        Acceptor::new(uv, ListenSocket::unix(name, options)?, token)
     }
 
-    fn start(uv: &Uv, listening: Listening, token: Token) -> Result<Acceptor> {
+    /// Takes connections from a socket that listens already.
+    pub fn new(uv: &Uv, listening: ListenSocket, token: Token) -> Result<Acceptor> {
         let core = uv.core();
         let slot = core.open(HandleKind::Acceptor, token.0, |raw, place| {
             // SAFETY: fresh memory for a handle on an initialised loop, and an open socket; what it
@@ -182,6 +174,19 @@ impl<'a> AcceptorRef<'a> {
         self.take(slot)
     }
 
+    /// Whether it is a Unix socket.
+    pub fn is_unix(&self) -> Result<bool> {
+        Ok(listening(self.slot(Op::Accept)?).is_unix)
+    }
+
+    /// Leaves a Unix socket's file behind on close: see [`ListenSocket::leave_file`].
+    pub fn leave_file(&self) -> Result<()> {
+        let slot = self.slot(Op::Listen)?;
+        // SAFETY: as in `listening`; single-threaded, and no reference into it is alive.
+        unsafe { (*(*slot.place().cast::<PollPlace>()).listening).leave_file() };
+        Ok(())
+    }
+
     /// No `Incoming` from here on; connections wait in the kernel. Idempotent.
     pub fn pause(&self) -> Result<()> {
         let slot = self.slot(Op::Accept)?;
@@ -228,8 +233,8 @@ impl<'a> AcceptorRef<'a> {
     }
 }
 
-fn listening(slot: &Slot) -> &Listening {
-    // SAFETY: a live acceptor's pointer was set by `start`, and is freed by `release` when it closes.
+fn listening(slot: &Slot) -> &ListenSocket {
+    // SAFETY: a live acceptor's pointer was set by `new`, and is freed by `release` when it closes.
     unsafe { &*(*slot.place().cast::<PollPlace>()).listening }
 }
 
@@ -256,6 +261,6 @@ pub(crate) fn wait(slot: &Slot) {
 
 /// After `uv_close`: libuv has forgotten the descriptor; close it and remove its file.
 pub(crate) fn release(slot: &Slot) {
-    // SAFETY: set by `start` to a leaked box; an acceptor closes once, and is not live any more.
+    // SAFETY: set by `new` to a leaked box; an acceptor closes once, and is not live any more.
     drop(unsafe { Box::from_raw((*slot.place().cast::<PollPlace>()).listening) });
 }

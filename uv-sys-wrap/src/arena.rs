@@ -64,6 +64,13 @@ impl<T: Place> Arena<T> {
         Some(place)
     }
 
+    /// Makes places up front, until there are as many (at most the limit).
+    pub(crate) fn prepare(&self, count: usize, make: impl Fn(u32) -> T) {
+        while self.made() < count.min(self.max as usize) {
+            self.grow(&make);
+        }
+    }
+
     /// Whether a take would succeed.
     pub(crate) fn has_room(&self) -> bool {
         self.taken.get() < self.max
@@ -147,6 +154,17 @@ mod tests {
         assert_eq!(arena.take(cellar).unwrap().1, 17);
         assert_eq!((arena.taken(), arena.made()), (301, 320));
         assert!(arena.at(320).is_none());
+    }
+
+    #[test]
+    fn places_made_up_front_are_taken_without_growing() {
+        let arena = Arena::new(1000);
+        arena.prepare(200, cellar);
+        assert_eq!(arena.made(), 256);
+        assert!((0..256).all(|_| arena.take(|_| unreachable!()).is_some()));
+        let small = Arena::new(3);
+        small.prepare(usize::MAX, cellar);
+        assert_eq!((small.made(), small.taken()), (64, 0));
     }
 
     #[test]

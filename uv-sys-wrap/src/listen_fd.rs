@@ -1,38 +1,44 @@
 //! A listening descriptor of our own: made, bound, accepted from and removed without libuv (U21).
+//!
+//! It needs no loop, so it can be bound early, inherited, or sent to where it is wanted.
 
+use crate::acceptor::ListenOptions;
 use crate::addr::{RawAddr, RawUnix, UnixName, from_raw, raw_len};
 use crate::error::{Error, Op, Result};
 use std::ffi::{OsString, c_int};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// How many failed connections one accept skips before it says that none waits.
 const SKIP_MAX: usize = 16;
 
-/// A listening socket and the file it made, if any; both go when this is dropped.
-pub(crate) struct Listening {
+/// A listening TCP or Unix socket, and the file it made, if any; both go when this is dropped.
+#[derive(Debug)]
+pub struct ListenSocket {
     fd: OwnedFd,
     pub(crate) is_unix: bool,
     made: Option<MadeFile>,
 }
 
 /// The socket file that a bind made, recognised by its inode: another's file is never removed.
+#[derive(Debug)]
 struct MadeFile {
     path: PathBuf,
     device: u64,
     inode: u64,
 }
 
-impl Listening {
-    pub(crate) fn tcp(
-        addr: SocketAddr,
-        backlog: c_int,
-        reuse_port: bool,
-        ipv6_only: bool,
-    ) -> Result<Listening> {
+impl ListenSocket {
+    /// Listens on a TCP address. `SO_REUSEADDR` is set.
+    pub fn tcp(addr: SocketAddr, options: &ListenOptions) -> Result<ListenSocket> {
+        let ListenOptions {
+            backlog,
+            reuse_port,
+            ipv6_only,
+        } = *options;
         let (domain, raw) = match addr {
             SocketAddr::V4(_) => (libc::AF_INET, RawAddr::from(addr)),
             SocketAddr::V6(_) => (libc::AF_INET6, RawAddr::from(addr)),
@@ -51,7 +57,7 @@ impl Listening {
         sys_ok(Op::Bind, unsafe {
             libc::bind(fd.as_raw_fd(), raw.as_ptr(), raw_len(&addr))
         })?;
-        Listening {
+        ListenSocket {
             fd,
             is_unix: false,
             made: None,
@@ -59,8 +65,13 @@ impl Listening {
         .listen(backlog)
     }
 
-    /// A stale socket file (nobody listens) is replaced; a live one is an address in use.
-    pub(crate) fn unix(name: UnixName<'_>, backlog: c_int) -> Result<Listening> {
+    /// Listens on a Unix socket. A stale socket file (one that refuses connections) is replaced, a live one is
+    /// kind `AddrInUse` (the probe looks to it like a client that leaves at once).
+    pub fn unix<'a>(
+        name: impl Into<UnixName<'a>>,
+        options: &ListenOptions,
+    ) -> Result<ListenSocket> {
+        let name = name.into();
         let raw = RawUnix::new(name).ok_or(Error::invalid(Op::Bind))?;
         let fd = socket(libc::AF_UNIX)?;
         if let Err(error) = bind_unix(&fd, &raw) {
@@ -75,22 +86,69 @@ impl Listening {
             }
         }
         let made = match name {
-            UnixName::Path(path) => std::fs::symlink_metadata(path).ok().map(|file| MadeFile {
-                path: std::path::absolute(path).unwrap_or_else(|_| path.into()),
-                device: file.dev(),
-                inode: file.ino(),
-            }),
+            UnixName::Path(path) => MadeFile::at(path),
             UnixName::Abstract(_) => None,
         };
-        Listening {
+        ListenSocket {
             fd,
             is_unix: true,
             made,
         }
-        .listen(backlog)
+        .listen(options.backlog)
     }
 
-    fn listen(self, backlog: c_int) -> Result<Listening> {
+    /// A socket that listens already: inherited, or received from another process. It is made nonblocking and
+    /// close-on-exec. A Unix socket's file is not removed when this is dropped, unless [`own_file`](Self::own_file).
+    ///
+    /// Kind `Invalid` for anything but a listening TCP or Unix stream socket.
+    pub fn from_fd(fd: OwnedFd) -> Result<ListenSocket> {
+        let invalid = Error::invalid(Op::Listen);
+        let fd = above_stdio(fd)?;
+        if option(&fd, libc::SO_TYPE)? != libc::SOCK_STREAM
+            || option(&fd, libc::SO_ACCEPTCONN)? == 0
+        {
+            return Err(invalid);
+        }
+        nonblocking_cloexec(&fd).map_err(|code| Error::from_code(Op::Listen, -code))?;
+        let mut socket = ListenSocket {
+            fd,
+            is_unix: false,
+            made: None,
+        };
+        if socket.local_addr().is_err() {
+            socket.is_unix = true;
+            socket.local_name().map_err(|_| invalid)?;
+        }
+        Ok(socket)
+    }
+
+    /// Removes a Unix socket's file with the socket, though another process made it.
+    pub fn own_file(&mut self) {
+        if self.made.is_none()
+            && let Ok(path) = self.local_name()
+        {
+            self.made = MadeFile::at(&path);
+        }
+    }
+
+    /// Leaves a Unix socket's file where it is: somebody else listens on it from now on.
+    pub fn leave_file(&mut self) {
+        self.made = None;
+    }
+
+    /// Another descriptor of the same socket. The file stays this one's.
+    pub fn try_clone(&self) -> Result<ListenSocket> {
+        let fd = self.fd.try_clone();
+        Ok(ListenSocket {
+            fd: fd.map_err(|error| {
+                Error::from_code(Op::Open, -error.raw_os_error().unwrap_or(libc::EIO))
+            })?,
+            is_unix: self.is_unix,
+            made: None,
+        })
+    }
+
+    fn listen(self, backlog: c_int) -> Result<ListenSocket> {
         // SAFETY: the descriptor is open.
         sys_ok(Op::Listen, unsafe {
             libc::listen(self.fd.as_raw_fd(), backlog)
@@ -130,7 +188,7 @@ impl Listening {
     }
 
     /// The address it listens on; kind `Invalid` for a Unix socket.
-    pub(crate) fn local_addr(&self) -> Result<SocketAddr> {
+    pub fn local_addr(&self) -> Result<SocketAddr> {
         // SAFETY: an all-zero address is valid memory to be filled in.
         let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
         let mut len = size_of_val(&storage) as libc::socklen_t;
@@ -140,15 +198,15 @@ impl Listening {
         from_raw(&storage).ok_or(Error::invalid(Op::Address))
     }
 
-    /// The name a Unix socket is bound to.
-    pub(crate) fn local_name(&self) -> Result<PathBuf> {
+    /// The name it listens on; kind `Invalid` for a TCP socket. An abstract name begins with a zero byte.
+    pub fn local_name(&self) -> Result<PathBuf> {
         // SAFETY: an all-zero address is valid memory to be filled in.
         let mut addr: libc::sockaddr_un = unsafe { std::mem::zeroed() };
         let mut len = size_of_val(&addr) as libc::socklen_t;
         // SAFETY: the descriptor is open; the buffer is as long as `len` says.
         let code = unsafe { libc::getsockname(self.fd(), (&raw mut addr).cast(), &mut len) };
         sys_ok(Op::Address, code)?;
-        if !self.is_unix {
+        if c_int::from(addr.sun_family) != libc::AF_UNIX {
             return Err(Error::invalid(Op::Address));
         }
         let room = (len as usize).min(size_of_val(&addr));
@@ -163,7 +221,24 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl MadeFile {
+    fn at(path: &Path) -> Option<MadeFile> {
+        let file = std::fs::symlink_metadata(path).ok()?;
+        Some(MadeFile {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.into()),
+            device: file.dev(),
+            inode: file.ino(),
+        })
+    }
+}
+
+impl Drop for ListenSocket {
     /// The file goes before the descriptor, so that a successor's new file is never taken for ours.
     fn drop(&mut self) {
         let Some(made) = &self.made else { return };
@@ -189,7 +264,7 @@ fn bind_unix(fd: &OwnedFd, raw: &RawUnix) -> Result<()> {
 }
 
 /// Whether this is a socket that refuses connections: its listener is gone.
-fn is_stale(path: &std::path::Path, raw: &RawUnix) -> bool {
+fn is_stale(path: &Path, raw: &RawUnix) -> bool {
     if !std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
         return false;
     }
@@ -209,6 +284,22 @@ fn set(fd: &OwnedFd, level: c_int, name: c_int, value: c_int) -> Result<()> {
     sys_ok(Op::Bind, unsafe {
         libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len)
     })
+}
+
+fn option(fd: &OwnedFd, name: c_int) -> Result<c_int> {
+    let mut value: c_int = 0;
+    let mut len = size_of::<c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open; the value is one int, as `len` says.
+    sys_ok(Op::Listen, unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw mut value).cast(),
+            &mut len,
+        )
+    })?;
+    Ok(value)
 }
 
 /// A nonblocking, close-on-exec stream socket.
@@ -260,7 +351,6 @@ fn accept_one(listener: c_int) -> Result<OwnedFd, c_int> {
     Ok(fd)
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn nonblocking_cloexec(fd: &OwnedFd) -> Result<(), c_int> {
     // SAFETY: the descriptor is open; none of these takes a pointer.
     let done = unsafe {

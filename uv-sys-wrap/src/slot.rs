@@ -69,7 +69,7 @@ pub(crate) struct TcpPlace {
 #[derive(Clone, Copy)]
 pub(crate) struct PollPlace {
     uv: sys::uv_poll_t,
-    pub(crate) listening: *mut crate::listen_fd::Listening,
+    pub(crate) listening: *mut crate::listen_fd::ListenSocket,
 }
 
 /// An async handle and its gate, as counted by `Arc::into_raw`.

@@ -178,6 +178,11 @@ impl Core {
         Ok(slot)
     }
 
+    /// Makes the memory of this many handles up front.
+    pub(crate) fn prepare_handles(&self, count: usize) {
+        self.slots.prepare(count, |index| Slot::new(self, index));
+    }
+
     /// Whether one more handle may be made.
     pub(crate) fn has_room(&self) -> bool {
         self.slots.has_room()

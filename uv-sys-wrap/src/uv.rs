@@ -67,6 +67,12 @@ impl Uv {
         &self.0.pool
     }
 
+    /// Makes the memory of this many handles up front (about 300 bytes each), so that the first connections allocate
+    /// as little as later ones. At most [`LoopConfig::handles_max`](crate::LoopConfig).
+    pub fn prepare_handles(&self, count: usize) {
+        self.0.prepare_handles(count);
+    }
+
     /// The list that dropped handles are noted on.
     pub fn close_list(&self) -> &Rc<CloseList> {
         self.0.closes()

@@ -47,6 +47,11 @@ impl Deadlines {
         }
     }
 
+    /// Sets memory aside for this many keys.
+    pub(crate) fn set_aside(&mut self, keys: usize) {
+        self.wheel.set_aside(keys);
+    }
+
     /// Sets the deadline of `key`, or moves it. `u64::MAX` is never, and cancels. A tick that has passed is due now.
     ///
     /// O(1). Moving later touches nothing but the key's own entry; moving earlier may refile it.

@@ -122,6 +122,10 @@ impl Wheel {
         self.entries.get_mut(key as usize)
     }
 
+    pub(super) fn set_aside(&mut self, keys: usize) {
+        self.entries.reserve(keys);
+    }
+
     /// The entry of `key`, making room for it the first time.
     #[inline]
     pub(super) fn reserve(&mut self, key: u32) -> &mut Entry {

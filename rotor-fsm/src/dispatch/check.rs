@@ -4,6 +4,7 @@
 use super::Engine;
 use crate::effects::Owed;
 use crate::inbox::Counts;
+use crate::sync::Ordering;
 use crate::{Io, Machine, MachineId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,6 +23,9 @@ impl<R: Machine> Engine<R> {
         }
         if !self.effects.owed.is_empty() {
             self.pay_owed();
+        }
+        if !self.effects.to_finish.is_empty() {
+            self.finish_some();
         }
         if !self.batch.is_empty() {
             self.active_at = self.effects.now();
@@ -127,6 +131,12 @@ impl<R: Machine> Engine<R> {
 
     /// Tells the world where messages went. Done per turn, because the counters are shared with other threads.
     pub(super) fn publish_counts(&mut self) {
+        let machines = self.nest.live();
+        if machines != self.machines_told {
+            self.machines_told = machines;
+            let told = &self.nest.inbox.counts.machines;
+            told.store(machines as u64, Ordering::Relaxed);
+        }
         if self.delivered | self.dropped == 0 {
             return;
         }

@@ -47,6 +47,7 @@ impl<R: Machine> Engine<R> {
         let busy = self.outcome.is_some()
             || !self.batch.is_empty()
             || !self.effects.owed.is_empty()
+            || !self.effects.to_finish.is_empty()
             || self.nest.has_births.get()
             || self.is_closing_busy()
             || self.polls_busily()

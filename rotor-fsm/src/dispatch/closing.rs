@@ -33,6 +33,25 @@ impl<R: Machine> Engine<R> {
             .is_some_and(|closing| closing.cursor < self.nest.ids.borrow().len())
     }
 
+    /// Asks those machines to finish that were named so far, a bounded number.
+    #[cold]
+    pub(super) fn finish_some(&mut self) {
+        let named = self.effects.to_finish.len();
+        for _ in 0..named.min(self.bounds.creates) {
+            let Some(id) = self.effects.to_finish.pop_front() else {
+                return;
+            };
+            self.finish(id);
+        }
+    }
+
+    fn finish(&mut self, id: MachineId) {
+        if let Some(machine) = self.take(id) {
+            let answer = self.call(id, |scope| machine.finish(scope));
+            self.settle(id, answer);
+        }
+    }
+
     /// Asks some more machines to finish; at the deadline ends what is left.
     pub(super) fn go_on_closing(&mut self) {
         for _ in 0..self.bounds.creates {

@@ -2,8 +2,9 @@
 
 use super::Engine;
 use crate::error::ErrorKind;
-use crate::{Machine, MachineId};
-use uv_sys_wrap::WorkId;
+use crate::work::Tell;
+use crate::{Io, Machine, MachineId};
+use uv_sys_wrap::{HandleId, WorkId};
 
 impl<R: Machine> Engine<R> {
     #[inline(never)]
@@ -19,7 +20,8 @@ impl<R: Machine> Engine<R> {
             return self.discard(finish);
         };
         let answer = self.call(id, |scope| match finish() {
-            Some(message) => machine.wakeup(message, scope),
+            Some(Tell::Message(message)) => machine.wakeup(message, scope),
+            Some(Tell::Event) => machine.io(Io::Worked, HandleId::NONE, scope),
             None => Err(ErrorKind::WorkPanicked.into()),
         });
         self.settle(id, answer);

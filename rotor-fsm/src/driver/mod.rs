@@ -9,10 +9,11 @@ pub(crate) mod uv;
 
 use crate::error::IoError;
 use crate::work::Job;
-use crate::{Addr, Time};
+use crate::{Addr, Detached, Time};
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
-use uv_sys_wrap::{HandleId, ListenOptions, Token, WorkId};
+use uv_sys_wrap::{HandleId, ListenOptions, ListenSocket, Token, WorkId};
 
 pub(crate) type IoResult<T> = std::result::Result<T, IoError>;
 
@@ -35,6 +36,13 @@ pub(crate) trait Driver {
     fn listen(&mut self, at: &Addr, options: &ListenOptions, token: Token) -> IoResult<HandleId>;
     /// Takes one waiting connection; `None` if none waits.
     fn accept(&mut self, listener: HandleId, token: Token) -> IoResult<Option<HandleId>>;
+    /// Watches a socket that listens already.
+    fn listen_on(&mut self, socket: ListenSocket, token: Token) -> IoResult<HandleId>;
+    /// Takes one waiting connection, for whatever loop; `None` if none waits.
+    fn accept_detached(&mut self, listener: HandleId) -> IoResult<Option<Detached>>;
+    /// Makes a connection that was accepted elsewhere a stream of this loop.
+    fn adopt(&mut self, fd: OwnedFd, is_unix: bool, token: Token) -> IoResult<HandleId>;
+    fn leave_file(&mut self, listener: HandleId) -> IoResult<()>;
     /// Watches a listener for connections, or leaves them in the kernel's queue.
     fn set_listening(&mut self, listener: HandleId, on: bool) -> IoResult<()>;
     /// Starts to connect: `Connected` or `Failed` follows. A failure known at once comes beside the handle, because it

@@ -8,9 +8,10 @@ use super::{Driver, IoResult, SocketOption};
 use crate::error::IoError;
 use crate::id::Internal;
 use crate::work::Job;
-use crate::{Addr, MachineId, Time};
+use crate::{Addr, Detached, MachineId, Time};
+use std::os::fd::OwnedFd;
 use uv_sys_wrap as uv;
-use uv_sys_wrap::{HandleId, ListenOptions, Stream, Token, Uv, WorkId, WriteBufs};
+use uv_sys_wrap::{HandleId, ListenOptions, ListenSocket, Stream, Token, Uv, WorkId, WriteBufs};
 
 pub(crate) struct UvDriver {
     uv: Uv,
@@ -91,6 +92,43 @@ impl Driver for UvDriver {
     fn accept(&mut self, listener: HandleId, token: Token) -> IoResult<Option<HandleId>> {
         let accepted = self.uv.acceptor(listener).accept(token)?;
         Ok(accepted.map(uv::Handle::release))
+    }
+
+    fn listen_on(&mut self, socket: ListenSocket, token: Token) -> IoResult<HandleId> {
+        let acceptor = uv::Acceptor::new(&self.uv, socket, token)?;
+        Ok(acceptor.into_handle().release())
+    }
+
+    fn accept_detached(&mut self, listener: HandleId) -> IoResult<Option<Detached>> {
+        let acceptor = self.uv.acceptor(listener);
+        let Some(fd) = acceptor.accept_fd()? else {
+            return Ok(None);
+        };
+        Ok(Some(Detached {
+            fd,
+            is_unix: acceptor.is_unix()?,
+            lease: None,
+        }))
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, is_unix: bool, token: Token) -> IoResult<HandleId> {
+        let handle = match is_unix {
+            true => {
+                let pipe = uv::Pipe::new(&self.uv, token)?;
+                pipe.open(fd)?;
+                pipe.into_handle()
+            }
+            false => {
+                let tcp = uv::Tcp::new(&self.uv, token)?;
+                tcp.open(fd)?;
+                tcp.into_handle()
+            }
+        };
+        Ok(handle.release())
+    }
+
+    fn leave_file(&mut self, listener: HandleId) -> IoResult<()> {
+        self.uv.acceptor(listener).leave_file()
     }
 
     fn set_listening(&mut self, listener: HandleId, on: bool) -> IoResult<()> {

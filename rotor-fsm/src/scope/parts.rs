@@ -5,7 +5,7 @@ use crate::effects::Effects;
 use crate::error::{Full, IoError};
 use crate::host::Host;
 use crate::notifier::Notifier;
-use crate::work::{Finish, split};
+use crate::work::{Tell, split};
 use crate::{Addr, Machine, MachineId, Time};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -116,17 +116,16 @@ impl<M: Machine> Own<'_, M> {
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(T) -> M::Message + 'static,
     ) -> Result<(), IoError> {
-        self.work_on(out.effects, job, then)
+        self.work_on(out.effects, job, |value| Tell::Message(then(value)))
     }
 
     pub(super) fn work_on<T: Send + 'static>(
         &self,
         effects: &mut Effects,
         job: impl FnOnce() -> T + Send + 'static,
-        then: impl FnOnce(T) -> M::Message + 'static,
+        then: impl FnOnce(T) -> Tell<M::Message> + 'static,
     ) -> Result<(), IoError> {
         let (job, finish) = split(job, then);
-        let finish: Finish<M::Message> = finish;
         let Some(number) = self.host.expect_work(self.id, finish) else {
             return Err(IoError::new(Op::Work, crate::error::IoErrorKind::Limit));
         };

@@ -9,8 +9,9 @@ use super::trace::Who;
 use super::world::{DoorId, EndId, World};
 use crate::driver::{Driver, IoResult, SocketOption};
 use crate::work::Job;
-use crate::{Addr, ListenOptions, Time};
+use crate::{Addr, Detached, ListenOptions, ListenSocket, Time};
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use uv_sys_wrap::{Error as IoError, HandleId, Kind, Op, Token, WorkId};
 
@@ -19,6 +20,9 @@ pub(super) struct SimDriver {
     /// Which loop this is.
     pub index: u32,
 }
+
+/// Descriptors of the real world have no place in the simulated one.
+const NOT_SIMULATED: IoError = IoError::new(Op::Open, Kind::Invalid);
 
 impl SimDriver {
     fn thing(&self, id: HandleId, op: Op) -> IoResult<Thing> {
@@ -88,6 +92,22 @@ impl Driver for SimDriver {
         }
         world.record(self.who(id), "accepted", u64::from(listener.index()), 0);
         Ok(Some(id))
+    }
+
+    fn listen_on(&mut self, _: ListenSocket, _: Token) -> IoResult<HandleId> {
+        Err(NOT_SIMULATED)
+    }
+
+    fn accept_detached(&mut self, _: HandleId) -> IoResult<Option<Detached>> {
+        Err(NOT_SIMULATED)
+    }
+
+    fn adopt(&mut self, _: OwnedFd, _: bool, _: Token) -> IoResult<HandleId> {
+        Err(NOT_SIMULATED)
+    }
+
+    fn leave_file(&mut self, _: HandleId) -> IoResult<()> {
+        Err(NOT_SIMULATED)
     }
 
     fn set_listening(&mut self, listener: HandleId, on: bool) -> IoResult<()> {
