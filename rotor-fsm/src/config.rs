@@ -58,6 +58,20 @@ pub struct Config {
     pub on_end: Option<EndHook>,
 }
 
+/// Places set aside beside those asked for: the loop's own handles, listeners, machines that are no connections. Also
+/// the step in which the wrapper makes handles, so that tables by handle are as long as there are handles.
+const BESIDE: usize = 64;
+
+impl Config {
+    /// Places to set aside in each table.
+    pub(crate) fn set_aside(&self) -> usize {
+        match self.preallocate {
+            0 => 0,
+            asked => (asked.min(self.machines_max) + BESIDE).next_multiple_of(BESIDE),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -98,4 +98,9 @@ impl Leases {
     pub fn take(&mut self, index: u32) -> Option<Lease> {
         self.0.get_mut(index as usize)?.take()
     }
+
+    /// All streams close.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
 }

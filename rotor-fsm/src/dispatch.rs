@@ -106,11 +106,12 @@ impl<R: Machine> Engine<R> {
         let now = effects.fresh_now();
         let mut slots = Slots::new();
         let mut deadlines = Deadlines::new(now.tick_down());
-        if config.preallocate > 0 {
-            effects.reserve(config.preallocate);
-            slots.set_aside(config.preallocate);
-            deadlines.set_aside(config.preallocate);
-            nest.ids.borrow_mut().set_aside(config.preallocate);
+        let places = config.set_aside();
+        if places > 0 {
+            effects.reserve(places);
+            slots.set_aside(places);
+            deadlines.set_aside(places);
+            nest.ids.borrow_mut().set_aside(places);
         }
         Self {
             nest,

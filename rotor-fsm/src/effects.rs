@@ -50,6 +50,8 @@ pub(crate) enum Owed {
     Flushed,
     Failed(IoError),
     Again,
+    /// `Again` to a machine, without a handle.
+    Turn(MachineId),
 }
 
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -221,10 +223,12 @@ impl Effects {
 
     /// Takes connections again; one that is also held back for want of room goes on waiting for that.
     pub fn resume_listener(&mut self, listener: HandleId) {
-        let Some(at) = self.paused.iter().position(|&paused| paused == listener) else {
-            return;
-        };
-        self.paused.swap_remove(at);
+        match self.paused.iter().position(|&paused| paused == listener) {
+            Some(at) => drop(self.paused.swap_remove(at)),
+            // It may have stopped because nobody took what waits.
+            None if self.is_by_hand(listener) => {}
+            None => return,
+        }
         if !self.held_back.contains(&listener) {
             let _ = self.driver.set_listening(listener, true);
         }
@@ -242,6 +246,11 @@ impl Effects {
     /// Owes the stream's machine an `Again`.
     pub fn again(&mut self, id: HandleId) {
         self.owed.push_back((id, Owed::Again));
+    }
+
+    /// Owes a machine another turn.
+    pub fn another_turn(&mut self, machine: MachineId) {
+        self.owed.push_back((HandleId::NONE, Owed::Turn(machine)));
     }
 
     pub fn open(&mut self, incoming: Incoming, owner: MachineId) -> Result<Socket, IoError> {
@@ -301,8 +310,17 @@ impl Effects {
         self.driver.close(id);
     }
 
+    /// The loop is over, and closes all that is still open right after this.
+    pub fn tell_leases(&mut self) {
+        self.leases.clear();
+    }
+
     /// Resets a connection: what was not sent is discarded on both sides.
     pub fn abort(&mut self, socket: Socket) {
+        // The driver closes the descriptor at once.
+        if self.outputs.record(socket.id()).is_some() {
+            drop(self.leases.take(socket.id().index()));
+        }
         self.driver.reset(socket.id());
         // Dropping the handle closes it at the end of the dispatch, which is a no-op for the driver by then.
     }

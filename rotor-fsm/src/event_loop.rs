@@ -123,7 +123,7 @@ impl<R: Machine> Loop<R> {
         };
         let uv = uv_sys_wrap::Loop::try_new(uv_config, |uv| -> Result<Engine<R>> {
             let driver = UvDriver::new(uv)?;
-            uv.prepare_handles(config.preallocate);
+            uv.prepare_handles(config.set_aside());
             let waker = driver.waker()?;
             let wake = move || {
                 // A loop that is closed needs no waking.

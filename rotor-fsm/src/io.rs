@@ -31,7 +31,8 @@ pub enum Io<'a> {
     /// The connection could not be made, or reading or writing failed; [`IoError::op`] says which. After a failed write
     /// reading goes on, after the others nothing follows.
     Failed(IoError),
-    /// The machine asked to go on with this stream in a later turn: [`Scope::again`](crate::Scope::again).
+    /// The machine asked to go on with this stream in a later turn: [`Scope::again`](crate::Scope::again); or to have
+    /// another turn at all: [`Scope::another_turn`](crate::Scope::another_turn), without a handle.
     Again,
     /// A job of [`Scope::work_io`](crate::Scope::work_io) is done. Carries no handle.
     Worked,

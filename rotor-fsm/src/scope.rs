@@ -309,6 +309,12 @@ impl<M: Machine> Scope<'_, M> {
         self.effects.again(socket.id());
     }
 
+    /// Owes this machine an [`Io::Again`](crate::Io::Again) without a handle, next turn: the same where the work
+    /// concerns no stream. Ask once at a time.
+    pub fn another_turn(&mut self) {
+        self.effects.another_turn(self.id);
+    }
+
     /// Gives up a stream that another machine shall [`open`](Self::open): it goes into that one's seed. Output that
     /// waits goes on leaving, and reading stops meanwhile.
     ///

@@ -8,13 +8,14 @@ mod common;
 
 use common::*;
 use rotor_fsm::prelude::*;
+use rotor_fsm::{Detached, Lease, Lessor, ListenOptions, ListenSocket};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, mpsc};
 
 /// Allocations of Rust code on measured threads.
 static RUST: AtomicU64 = AtomicU64::new(0);
@@ -383,4 +384,191 @@ fn r12_an_accepted_and_closed_connection_allocates_nothing() {
     });
     thread.shutdown(ms(0));
     thread.join().unwrap();
+}
+
+/// A TCP server on two loops: one accepts by hand, with a lease for each connection, the other serves.
+enum Handed {
+    Accepting {
+        listener: Listener,
+        to: Notifier<Detached>,
+        lessor: Arc<dyn Lessor>,
+    },
+    Taking,
+    Serving(Socket),
+}
+
+enum HandedSeed {
+    Accept(ListenSocket, Notifier<Detached>, Arc<dyn Lessor>),
+    Take,
+    Serve(Incoming),
+}
+
+impl Machine for Handed {
+    type Context = ();
+    type Message = Detached;
+    type Seed = HandedSeed;
+
+    fn create(seed: HandedSeed, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        Ok(match seed {
+            HandedSeed::Accept(socket, to, lessor) => Response::of(Handed::Accepting {
+                listener: scope.listen_on(socket)?,
+                to,
+                lessor,
+            }),
+            HandedSeed::Take => Response::of(Handed::Taking),
+            HandedSeed::Serve(incoming) => {
+                let socket = scope.open(incoming)?;
+                Response::of(Handed::Serving(socket)).after(ms(60_000))
+            }
+        })
+    }
+
+    fn wakeup(self, connection: Detached, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        let incoming = scope.adopt(connection)?;
+        scope.spawn(HandedSeed::Serve(incoming))?;
+        Ok(Response::of(self))
+    }
+
+    fn io(self, event: Io<'_>, _: HandleId, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        match (event, &self) {
+            (
+                Io::Waiting,
+                Handed::Accepting {
+                    listener,
+                    to,
+                    lessor,
+                },
+            ) => {
+                while let Some(connection) = scope.accept(listener)? {
+                    let lease = Lease::new(lessor.clone(), 0);
+                    to.send(connection.with_lease(lease))?;
+                }
+            }
+            (Io::Read(bytes), Handed::Serving(socket)) => scope.write(socket, &bytes)?,
+            _ => return Ok(Response::done()),
+        }
+        Ok(Response::of(self))
+    }
+}
+
+/// Counts how many leases were told.
+struct Tally(AtomicU64);
+
+impl Lessor for Tally {
+    fn closed(&self, _: u64) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The two loops, and where they listen. The serving one is measured; so is the accepting one, if asked for.
+struct TwoLoops {
+    tally: Arc<Tally>,
+    to: SocketAddr,
+    serves: LoopThread<Handed>,
+    accepts: LoopThread<Handed>,
+}
+
+fn two_loops(config: Config, is_accepting_measured: bool) -> TwoLoops {
+    let tally = Arc::new(Tally(AtomicU64::new(0)));
+    let socket = ListenSocket::tcp(([127, 0, 0, 1], 0).into(), &ListenOptions::default()).unwrap();
+    let to = socket.local_addr().unwrap();
+    let (hand, handed) = mpsc::channel();
+    let serves = LoopThread::<Handed>::spawn(config, move |setup| {
+        hand.send(setup.add::<Handed>(HandedSeed::Take)?)?;
+        MEASURED.set(true);
+        Ok(())
+    })
+    .unwrap();
+    let taker = handed.recv().unwrap();
+    let lessor: Arc<dyn Lessor> = tally.clone();
+    let accepts = LoopThread::<Handed>::spawn(Config::default(), move |setup| {
+        setup.add::<Handed>(HandedSeed::Accept(socket, taker, lessor))?;
+        MEASURED.set(is_accepting_measured);
+        Ok(())
+    })
+    .unwrap();
+    TwoLoops {
+        tally,
+        to,
+        serves,
+        accepts,
+    }
+}
+
+impl TwoLoops {
+    /// Waits until so many leases were told.
+    fn told(&self, count: u64) {
+        while self.tally.0.load(Ordering::SeqCst) < count {
+            std::thread::yield_now();
+        }
+    }
+}
+
+/// Accepted by hand on one loop, leased, sent, adopted, opened, served and closed on another: nothing on either.
+#[test]
+fn r12_a_connection_between_loops_allocates_nothing() {
+    let _turn = turn();
+    let _dog = watchdog();
+    let loops = two_loops(Config::default(), true);
+    let (mut byte, mut connections) = ([0; 1], 0);
+    steady("a connection between loops", || {
+        for _ in 0..sized(100, 20) {
+            let mut stream = TcpStream::connect(loops.to).unwrap();
+            stream.write_all(b"x").unwrap();
+            stream.read_exact(&mut byte).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(stream.read(&mut byte).unwrap(), 0);
+            connections += 1;
+            loops.told(connections);
+        }
+    });
+    assert_eq!(loops.tally.0.load(Ordering::SeqCst), connections);
+}
+
+/// What a loop's first connections allocate on its thread, all open at once, and what as many later ones do.
+fn first_and_later(preallocate: usize, connections: usize) -> [(u64, u64); 2] {
+    let loops = two_loops(
+        Config {
+            preallocate,
+            ..Config::default()
+        },
+        false,
+    );
+    let mut streams: Vec<TcpStream> = Vec::with_capacity(connections);
+    let (mut byte, mut ended) = ([0; 1], 0);
+    let allocated = [(); 2].map(|()| {
+        let before = counts();
+        for _ in 0..connections {
+            let mut stream = TcpStream::connect(loops.to).unwrap();
+            stream.write_all(b"x").unwrap();
+            stream.read_exact(&mut byte).unwrap();
+            streams.push(stream);
+        }
+        let after = counts();
+        ended += connections as u64;
+        streams.clear();
+        loops.told(ended);
+        (after.0 - before.0, after.1 - before.1)
+    });
+    assert!(loops.serves.machines() > 0 && loops.accepts.machines() > 0);
+    allocated
+}
+
+/// With memory set aside, the first connections allocate as little as later ones; without, they grow the tables.
+#[test]
+fn r12_with_memory_set_aside_the_first_connections_allocate_nothing() {
+    let _turn = turn();
+    let _dog = watchdog();
+    for connections in [sized(64, 20), sized(333, 40)] {
+        let [first, later] = first_and_later(connections, connections);
+        let [grown, _] = first_and_later(0, connections);
+        eprintln!("{connections}: {first:?}, {later:?}, {grown:?}");
+        assert_eq!((first.0, later.0), (0, 0), "Rust's, with {connections}");
+        // libuv's own table of descriptors doubles as their numbers grow.
+        assert!(
+            first.1 <= 12 && later.1 == 0,
+            "libuv's: {first:?}, {later:?}"
+        );
+        assert!(grown.0 > first.0, "nothing to compare with: {grown:?}");
+    }
 }

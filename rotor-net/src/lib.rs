@@ -35,7 +35,7 @@
 //! # Ok::<(), rotor_fsm::Error>(())
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod accept;
 mod conn;
@@ -49,6 +49,8 @@ mod link;
 mod protocol;
 mod run;
 mod serve;
+#[cfg(feature = "server")]
+pub mod server;
 mod stream;
 mod streams;
 mod switch;

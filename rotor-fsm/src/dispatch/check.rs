@@ -30,6 +30,10 @@ impl<R: Machine> Engine<R> {
         if !self.batch.is_empty() {
             self.active_at = self.effects.now();
             self.deliver();
+            if self.batch.is_empty() {
+                // Begins at its beginning again: a ring that wanders touches all the memory that it could ever need.
+                self.batch.clear();
+            }
         }
         self.end_dispatch();
         if self.closing.is_some() {
@@ -61,13 +65,19 @@ impl<R: Machine> Engine<R> {
             let Some((on, owed)) = self.effects.owed.pop_front() else {
                 return;
             };
+            if let Owed::Turn(id) = owed {
+                if self.nest.ids.borrow().is_live(id) {
+                    self.rare_io(id, on, Io::Again);
+                }
+                continue;
+            }
             let Some(token) = self.effects.driver.token(on) else {
                 continue;
             };
             let io = match owed {
                 Owed::Flushed => Io::Flushed,
                 Owed::Failed(error) => Io::Failed(error),
-                Owed::Again => Io::Again,
+                Owed::Again | Owed::Turn(_) => Io::Again,
             };
             self.rare_io(MachineId::of(token), on, io);
         }

@@ -33,20 +33,22 @@ impl<R: Machine> Engine<R> {
             .is_some_and(|closing| closing.cursor < self.nest.ids.borrow().len())
     }
 
-    /// Asks those machines to finish that were named so far, a bounded number.
+    /// Asks those machines to finish that others named, a bounded number.
     #[cold]
     pub(super) fn finish_some(&mut self) {
-        let named = self.effects.to_finish.len();
-        for _ in 0..named.min(self.bounds.creates) {
-            let Some(id) = self.effects.to_finish.pop_front() else {
+        for _ in 0..self.bounds.creates {
+            let Some(&id) = self.effects.to_finish.front() else {
                 return;
             };
-            self.finish(id);
+            // Only now it has had its turn: a newborn before it may have panicked just then.
+            let machine = self.take(id);
+            self.effects.to_finish.pop_front();
+            self.finish(id, machine);
         }
     }
 
-    fn finish(&mut self, id: MachineId) {
-        if let Some(machine) = self.take(id) {
+    fn finish(&mut self, id: MachineId, machine: Option<R>) {
+        if let Some(machine) = machine {
             let answer = self.call(id, |scope| machine.finish(scope));
             self.settle(id, answer);
         }
@@ -63,10 +65,7 @@ impl<R: Machine> Engine<R> {
             if let Some(closing) = &mut self.closing {
                 closing.cursor += 1;
             }
-            if let Some(machine) = machine {
-                let answer = self.call(id, |scope| machine.finish(scope));
-                self.settle(id, answer);
-            }
+            self.finish(id, machine);
         }
         let now = self.effects.fresh_now();
         if self
@@ -129,6 +128,7 @@ impl<R: Machine> Engine<R> {
         self.discard(ctx);
         self.termination.clear();
         self.effects.apply_closes();
+        self.effects.tell_leases();
     }
 
     /// Why `run` returned, as its result. Resumes a panic that the end hook did not want to survive.

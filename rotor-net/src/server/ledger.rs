@@ -1,0 +1,189 @@
+//! The books of a server: how many connections there are, and whose. Shared by the acceptor and all workers.
+//!
+//! A connection is entered when it is accepted and released when it closes, on whatever thread that happens, by the
+//! lease that it carries. So the numbers are exact: what is open is what was entered and not released, and the loads of
+//! the workers add up to it.
+
+use super::places::{Places, Tell};
+use super::report::{WorkerState, WorkerStats};
+use super::table::{ConnectionId, Table};
+use rotor_fsm::{Detached, Lease, Lessor, Notifier};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+pub(super) struct Ledger {
+    pub table: Table,
+    pub workers: Box<[Tally]>,
+    /// Taken by connections, and by those that are being accepted.
+    pub places: Places<Notifier<Room>>,
+    started: Instant,
+    pub accepted: AtomicU64,
+    pub shed: AtomicU64,
+    pub pauses: AtomicU64,
+    pub returned: AtomicU64,
+}
+
+/// What is known of one worker.
+#[derive(Default)]
+pub(super) struct Tally {
+    /// Connections that are its own now, on their way to it or open.
+    pub load: AtomicUsize,
+    /// Connections that were given to it.
+    pub given: AtomicU64,
+    /// Connections that its seed function, or a full loop, refused.
+    pub refused: AtomicU64,
+    /// Times its loop was made.
+    pub lives: AtomicU64,
+    state: AtomicU8,
+    /// Where it is pinned: a core's number and one, or 0.
+    core: AtomicU32,
+    /// Asks the worker's loop how many machines it has.
+    machines: Mutex<Option<MachinesFn>>,
+}
+
+type MachinesFn = Box<dyn Fn() -> u64 + Send>;
+
+impl Tally {
+    pub fn set_state(&self, state: WorkerState) {
+        self.state.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub fn set_core(&self, core: usize) {
+        let number = u32::try_from(core + 1).unwrap_or(0);
+        self.core.store(number, Ordering::Relaxed);
+    }
+
+    /// The loop that runs now; `None` when it has ended.
+    pub fn set_machines(&self, machines: Option<MachinesFn>) {
+        *self.machines() = machines;
+    }
+
+    fn machines(&self) -> MutexGuard<'_, Option<MachinesFn>> {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn stats(&self) -> WorkerStats {
+        let state = match self.state.load(Ordering::Relaxed) {
+            up if up == WorkerState::Up as u8 => WorkerState::Up,
+            gone if gone == WorkerState::Gone as u8 => WorkerState::Gone,
+            _ => WorkerState::Starting,
+        };
+        let core = self.core.load(Ordering::Relaxed);
+        WorkerStats {
+            state,
+            core: core.checked_sub(1).map(|core| core as usize),
+            connections: self.load.load(Ordering::SeqCst),
+            given: self.given.load(Ordering::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
+            lives: self.lives.load(Ordering::Relaxed),
+            machines: self.machines().as_ref().map_or(0, |machines| machines()),
+        }
+    }
+}
+
+/// Says that there may be room, or that there are no connections any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Room;
+
+impl Tell for Notifier<Room> {
+    fn tell(&self) -> bool {
+        // One that has ended needs not be told; one whose inbox is full does, later.
+        !matches!(self.send(Room), Err(error) if !error.is_closed())
+    }
+}
+
+impl Ledger {
+    pub fn new(table: Table, workers: usize, connections_max: usize) -> Self {
+        Self {
+            table,
+            workers: (0..workers).map(|_| Tally::default()).collect(),
+            places: Places::new(connections_max),
+            started: Instant::now(),
+            accepted: AtomicU64::new(0),
+            shed: AtomicU64::new(0),
+            pauses: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+        }
+    }
+
+    /// Connections now.
+    pub fn open(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Connections of a worker now.
+    pub fn load(&self, worker: usize) -> usize {
+        self.workers[worker].load.load(Ordering::SeqCst)
+    }
+
+    /// A place for one more connection, or `None` at the limit. It is filled or given back.
+    pub fn reserve(self: &Arc<Self>) -> Option<Place> {
+        self.places.enter().then(|| Place(Some(self.clone())))
+    }
+
+    /// Moves a connection that nobody has opened to another worker.
+    pub fn assign(&self, id: ConnectionId, worker: usize) {
+        if let Some(old) = self.table.worker_of(id)
+            && self.table.assign(id, worker as u16)
+        {
+            self.workers[usize::from(old)]
+                .load
+                .fetch_sub(1, Ordering::SeqCst);
+            self.workers[worker].load.fetch_add(1, Ordering::SeqCst);
+            self.workers[worker].given.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The clock of the table's entries.
+    pub fn now_nanos(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Lessor for Ledger {
+    fn closed(&self, number: u64) {
+        let id = ConnectionId::from_bits(number);
+        // First the worker, since a released slot has none.
+        let worker = self.table.worker_of(id);
+        if let Some(worker) = worker
+            && self.table.release(id)
+        {
+            self.workers[usize::from(worker)]
+                .load
+                .fetch_sub(1, Ordering::SeqCst);
+            self.places.leave();
+        }
+    }
+}
+
+/// A place within the connection limit.
+pub(super) struct Place(Option<Arc<Ledger>>);
+
+impl Place {
+    /// Enters a connection as this worker's. One whose number is beyond the table (the process's limit was raised
+    /// behind our back) is closed.
+    pub fn fill(mut self, connection: Detached, worker: usize) -> Option<(ConnectionId, Detached)> {
+        let ledger = self.0.take()?;
+        let entered = ledger
+            .table
+            .enter(connection.fd(), worker as u16, ledger.now_nanos());
+        let Some(id) = entered else {
+            self.0 = Some(ledger);
+            return None;
+        };
+        ledger.accepted.fetch_add(1, Ordering::Relaxed);
+        let tally = &ledger.workers[worker];
+        tally.load.fetch_add(1, Ordering::SeqCst);
+        tally.given.fetch_add(1, Ordering::Relaxed);
+        Some((id, connection.with_lease(Lease::new(ledger, id.to_bits()))))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ledger) = self.0.take() {
+            ledger.places.leave();
+        }
+    }
+}

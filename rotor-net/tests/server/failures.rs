@@ -1,0 +1,152 @@
+//! Workers that fail: what becomes of their connections, and of the worker.
+
+use crate::common::{Client, eventually};
+use crate::talk::*;
+use rotor_net::server::{Notice, Restarts, WorkerState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+#[test]
+fn a_machine_that_panics_ends_alone() {
+    let server = start(builder().workers(1));
+    let mut clients: Vec<_> = (0..2).map(|_| Client::connect(addr_of(&server))).collect();
+    assert_eq!(clients[1].ask("who"), "0");
+    clients[0].send("panic\n");
+    assert!(clients.remove(0).rest().is_empty());
+    assert_eq!(clients[0].ask("who"), "0");
+    eventually("its place is free", || server.stats().connections == 1);
+    assert_eq!(server.stats().workers[0].lives, 1);
+}
+
+#[test]
+fn a_loop_that_dies_is_reported_and_made_again_and_its_share_goes_to_others() {
+    let notices = Notices::default();
+    let server = start(
+        builder()
+            .config(fragile)
+            .on_notice(notices.hear())
+            .restarts(Restarts {
+                backoff: Duration::from_millis(300),
+                ..Restarts::default()
+            }),
+    );
+    let addr = addr_of(&server);
+    let mut clients: Vec<_> = (0..4).map(|_| Client::connect(addr)).collect();
+    let workers: Vec<_> = clients.iter_mut().map(|client| client.ask("who")).collect();
+    let victim: usize = workers[0].parse().unwrap();
+    clients[0].send("panic\n");
+    for (client, worker) in clients.iter_mut().zip(&workers) {
+        match worker.parse::<usize>().unwrap() == victim {
+            true => assert!(client.rest().is_empty(), "closed with its worker"),
+            false => assert_eq!(client.ask("who"), *worker, "not affected"),
+        }
+    }
+    eventually("its books are even", || {
+        server.stats().workers[victim].connections == 0
+    });
+    // While it is away, the other one serves.
+    let mut next = Client::connect(addr);
+    assert_eq!(next.ask("who"), (1 - victim).to_string());
+    eventually("it is back", || {
+        let worker = server.stats().workers[victim];
+        worker.state == WorkerState::Up && worker.lives == 2
+    });
+    eventually("it serves, having the least load", || {
+        Client::connect(addr).ask("who") == victim.to_string()
+    });
+    let all = notices.all();
+    assert!(
+        matches!(&all[..], [
+            Notice::WorkerDown { worker, why, restart_in: Some(_) },
+            Notice::WorkerUp { worker: up },
+        ] if *worker == victim && *up == victim && why.contains("the loop dies")),
+        "{all:?}"
+    );
+}
+
+#[test]
+fn a_worker_that_fails_too_often_is_given_up_and_so_is_a_server_without_any() {
+    let notices = Notices::default();
+    let server = start(
+        builder()
+            .config(fragile)
+            .on_notice(notices.hear())
+            .restarts(Restarts {
+                failures_max: 1,
+                backoff: Duration::from_millis(1),
+                ..Restarts::default()
+            }),
+    );
+    let addr = addr_of(&server);
+    for _ in 0..4 {
+        let mut client = Client::connect(addr);
+        client.send("panic\n");
+        assert!(client.rest().is_empty());
+        // The next one shall find whoever is left.
+        eventually("the failure is noted", || {
+            let stats = server.stats();
+            stats.connections == 0
+                && stats
+                    .workers
+                    .iter()
+                    .all(|w| w.state != WorkerState::Starting)
+        });
+    }
+    let error = server.join().unwrap_err();
+    assert!(error.to_string().contains("every worker"), "{error}");
+    let given_up = notices.all().into_iter().filter(|notice| {
+        matches!(
+            notice,
+            Notice::WorkerDown {
+                restart_in: None,
+                ..
+            }
+        )
+    });
+    assert_eq!(given_up.count(), 2);
+}
+
+/// A worker that is busy collects connections that it has not opened, and then dies: they go to the other one.
+#[test]
+fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let entered = Arc::new(AtomicUsize::new(0));
+    let server = builder()
+        .config(fragile)
+        .on_notice(|_| ())
+        .restarts(Restarts {
+            backoff: Duration::from_secs(60),
+            ..Restarts::default()
+        })
+        .on_message({
+            let (gate, entered) = (gate.clone(), entered.clone());
+            move |worker: u32, ctx: &mut Ctx| {
+                if worker == ctx.worker as u32 {
+                    // A broadcast handler that blocks, and then panics: the door dies, and the loop with it.
+                    entered.fetch_add(1, Ordering::SeqCst);
+                    let (open, bell) = &*gate;
+                    let wait = bell.wait_while(open.lock().unwrap(), |open| !*open);
+                    drop(wait.unwrap());
+                    panic!("the door falls");
+                }
+            }
+        })
+        .start(context, |connection, _| connection.stream(()))
+        .unwrap();
+    let addr = addr_of(&server);
+    server.broadcast(0);
+    eventually("worker 0 is stuck", || entered.load(Ordering::SeqCst) == 1);
+    let mut clients: Vec<_> = (0..6).map(|_| Client::connect(addr)).collect();
+    eventually("all are accepted", || server.stats().accepted == 6);
+    assert_eq!(server.stats().workers[0].connections, 3);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    for client in &mut clients {
+        assert_eq!(client.ask("who"), "1");
+    }
+    let stats = server.stats();
+    assert_eq!((stats.returned, stats.connections), (3, 6));
+    let loads: Vec<_> = stats.workers.iter().map(|w| w.connections).collect();
+    assert_eq!(loads, [0, 6]);
+}

@@ -1,0 +1,110 @@
+//! The server allocates nothing per connection: neither the acceptor nor a worker, from the first one on that finds the
+//! tables made.
+//!
+//! A program of its own, with one test, because it counts on all threads but the clients'.
+
+mod common;
+
+use common::{Client, eventually};
+use rotor_net::prelude::*;
+use rotor_net::server::{Dispatch, Server};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Counts the allocations of threads that have not said that they are clients.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    // A thread that is ending has no flag any more, and is not counted.
+    if IS_CLIENT.try_with(Cell::get) == Ok(false) {
+        COUNT.fetch_add(1, SeqCst);
+    }
+}
+
+// SAFETY: every method hands its arguments on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Answers lines.
+struct Echo;
+
+impl Protocol for Echo {
+    type Context = ();
+    type Message = Never;
+    type Seed = ();
+
+    fn create(_: (), _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        Ok(Intent::of(Echo).line(100))
+    }
+
+    fn received(self, line: Input<'_>, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        conn.out.write(&line)?;
+        conn.out.write(b"\n")?;
+        Ok(Intent::of(self))
+    }
+}
+
+#[test]
+fn r12_a_connection_costs_no_allocation_on_any_thread_of_the_server() {
+    IS_CLIENT.set(true);
+    for dispatch in [Dispatch::LeastLoaded, Dispatch::ReusePort] {
+        let server = Server::<Stream<Echo>>::builder()
+            .listen("127.0.0.1:0")
+            .workers(2)
+            .connections(200)
+            .dispatch(dispatch)
+            .start(|_| Ok(()), |connection, _| connection.stream(()))
+            .unwrap();
+        let Addr::Tcp(addr) = server.addresses()[0] else {
+            panic!("no TCP address");
+        };
+        let crowd = || {
+            // Closed by the clients, one by one, after something was said.
+            let mut clients: Vec<_> = (0..100).map(|_| Client::connect(addr)).collect();
+            for client in &mut clients {
+                client.send("hello\n");
+                assert_eq!(client.line(), "hello");
+            }
+            drop(clients);
+            eventually("all are closed", || server.stats().connections == 0);
+        };
+        // Queues and spare buffers grow to their size; tables are made.
+        let mut counts = Vec::new();
+        for _ in 0..10 {
+            let before = COUNT.load(SeqCst);
+            crowd();
+            counts.push(COUNT.load(SeqCst) - before);
+        }
+        let clean = counts.iter().rev().take_while(|&&count| count == 0).count();
+        assert!(
+            clean >= 5,
+            "{dispatch:?}: allocations per 100 connections {counts:?}"
+        );
+    }
+}
