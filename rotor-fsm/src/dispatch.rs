@@ -112,6 +112,7 @@ impl<R: Machine> Engine<R> {
             slots.set_aside(places);
             deadlines.set_aside(places);
             nest.ids.borrow_mut().set_aside(places);
+            nest.inbox.generations.set_aside(places);
         }
         Self {
             nest,

@@ -35,12 +35,25 @@ impl Generations {
     /// Sets the generation of a slot; only the loop calls it. Allocates when a segment is first reached.
     pub fn publish(&self, index: u32, generation: u32) {
         let (segment, offset) = place(index);
-        let cells = self.segments[segment].get_or_init(|| {
+        self.cells(segment)[offset].store(generation, Ordering::Release);
+    }
+
+    /// Allocates for the slots below this index.
+    pub fn set_aside(&self, slots: usize) {
+        if let Some(last) = slots.checked_sub(1) {
+            let (last, _) = place(u32::try_from(last).unwrap_or(u32::MAX));
+            for segment in 0..=last.min(SEGMENTS - 1) {
+                self.cells(segment);
+            }
+        }
+    }
+
+    fn cells(&self, segment: usize) -> &[AtomicU32] {
+        self.segments[segment].get_or_init(|| {
             (0..FIRST_SEGMENT << segment)
                 .map(|_| AtomicU32::new(0))
                 .collect()
-        });
-        cells[offset].store(generation, Ordering::Release);
+        })
     }
 
     #[inline]

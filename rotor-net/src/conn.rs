@@ -45,6 +45,15 @@ impl<P: Protocol> Conn<'_, P> {
         self.out.output.local_addr()
     }
 
+    /// Probes the peer when the connection has been idle this long (whole seconds), or never: a host that is gone
+    /// without a word is noticed so. TCP only.
+    ///
+    /// # Errors
+    /// If the connection is gone already, or the system refuses.
+    pub fn set_keepalive(&mut self, after: Option<Duration>) -> Result<(), IoError> {
+        self.out.output.set_keepalive(after)
+    }
+
     /// The time, read at most once a turn of the loop.
     pub fn now(&mut self) -> Time {
         self.out.output.now()

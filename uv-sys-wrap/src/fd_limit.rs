@@ -59,13 +59,12 @@ pub fn raise_fd_limit(cap: usize) -> FdLimit {
     {
         held_back = Some(HeldBack::Refused(code(&error)));
     }
-    let now = fd_limit().unwrap_or(before);
     FdLimit {
         asked: cap,
         before,
-        now,
+        now: fd_limit().unwrap_or(before),
         hard,
-        held_back: held_back.filter(|_| now < cap),
+        held_back,
     }
 }
 

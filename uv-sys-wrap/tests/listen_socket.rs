@@ -5,9 +5,10 @@ mod common;
 use common::*;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use uv_sys_wrap::*;
 
 /// A directory of this test's own, removed at its end.
@@ -60,7 +61,10 @@ fn assert_ended(waiting: TcpStream) {
 /// Takes one connection on a loop and reads from it what `client` wrote: five bytes.
 fn serves_one(listening: ListenSocket, mut client: impl Read + Write) {
     let mut world = World::silent();
+    let is_unix = listening.local_name().is_ok();
     let acceptor = Acceptor::new(&world.uv, listening, Token(1)).unwrap();
+    let kind = world.uv.acceptor(acceptor.id()).is_unix();
+    assert_eq!(kind.unwrap(), is_unix);
     client.write_all(b"hello").unwrap();
     world.until_logged("1 Incoming", 1);
     let handle = acceptor.accept(Token(2)).unwrap().unwrap();
@@ -163,29 +167,50 @@ fn u21_accepting_from_a_handed_over_socket_never_blocks() {
     world.end();
 }
 
+/// Bound to an address, but not listening.
+fn bound_tcp() -> OwnedFd {
+    // SAFETY: makes a descriptor, which is nobody else's; binds it to an address that is complete.
+    unsafe {
+        let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
+        assert!(fd >= 0);
+        let mut addr: libc::sockaddr_in = std::mem::zeroed();
+        addr.sin_family = libc::AF_INET as libc::sa_family_t;
+        addr.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
+        let len = size_of_val(&addr) as libc::socklen_t;
+        assert_eq!(libc::bind(fd, (&raw const addr).cast(), len), 0);
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
+/// A Unix socket that listens, but not for streams.
+fn listening_for_packets(path: &Path) -> OwnedFd {
+    // SAFETY: as above; the path is shorter than its field, whose rest is zero.
+    unsafe {
+        let fd = libc::socket(libc::AF_UNIX, libc::SOCK_SEQPACKET, 0);
+        assert!(fd >= 0);
+        let mut addr: libc::sockaddr_un = std::mem::zeroed();
+        addr.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        for (to, &byte) in addr.sun_path.iter_mut().zip(path.as_os_str().as_bytes()) {
+            *to = byte as libc::c_char;
+        }
+        let len = size_of_val(&addr) as libc::socklen_t;
+        assert_eq!(libc::bind(fd, (&raw const addr).cast(), len), 0);
+        assert_eq!(libc::listen(fd, 1), 0);
+        OwnedFd::from_raw_fd(fd)
+    }
+}
+
 #[test]
 fn u21_what_does_not_listen_is_invalid() {
     let dir = Dir::new("invalid");
     let listener = TcpListener::bind(any()).unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let pair = UnixStream::pair().unwrap();
-    let bound: OwnedFd = {
-        // SAFETY: makes a descriptor, which is nobody else's; binds it to an address that is complete.
-        unsafe {
-            use std::os::fd::FromRawFd;
-            let fd = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
-            assert!(fd >= 0);
-            let mut addr: libc::sockaddr_in = std::mem::zeroed();
-            addr.sin_family = libc::AF_INET as libc::sa_family_t;
-            addr.sin_addr.s_addr = u32::from_ne_bytes([127, 0, 0, 1]);
-            let len = size_of_val(&addr) as libc::socklen_t;
-            assert_eq!(libc::bind(fd, (&raw const addr).cast(), len), 0);
-            OwnedFd::from_raw_fd(fd)
-        }
-    };
+    let bound = bound_tcp();
+    let packets = listening_for_packets(&dir.0.join("packets"));
     let file = std::fs::File::create(dir.0.join("file")).unwrap();
     let (end, _other) = std::io::pipe().unwrap();
-    let refused: [(&str, OwnedFd); 9] = [
+    let refused: [(&str, OwnedFd); 10] = [
         ("a file", file.into()),
         ("the end of a pipe", end.into()),
         ("a UDP socket", UdpSocket::bind(any()).unwrap().into()),
@@ -200,6 +225,7 @@ fn u21_what_does_not_listen_is_invalid() {
         ),
         ("a connected Unix socket", pair.0.into()),
         ("a bound TCP socket", bound),
+        ("a socket that listens for packets", packets),
         ("a bound Unix datagram socket", {
             UnixDatagram::bind(dir.0.join("datagram")).unwrap().into()
         }),

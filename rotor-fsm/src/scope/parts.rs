@@ -1,6 +1,7 @@
 //! A scope taken apart: what layers built on machines, such as streams with a protocol, hand on to their own handlers.
 
 use super::Spawned;
+use crate::driver::SocketOption;
 use crate::effects::Effects;
 use crate::error::{Full, IoError};
 use crate::host::Host;
@@ -65,6 +66,15 @@ impl Output<'_> {
     /// As [`Scope::random`](crate::Scope::random).
     pub fn random(&mut self) -> u64 {
         self.effects.driver.random()
+    }
+
+    /// As [`Scope::set_keepalive`](crate::Scope::set_keepalive).
+    ///
+    /// # Errors
+    /// As [`Scope::set_keepalive`](crate::Scope::set_keepalive).
+    pub fn set_keepalive(&mut self, after: Option<Duration>) -> Result<(), IoError> {
+        let option = SocketOption::KeepAlive(after);
+        self.effects.driver.set_option(self.id, option)
     }
 
     /// As [`Scope::peer_addr`](crate::Scope::peer_addr).

@@ -43,11 +43,14 @@ impl Workers {
 /// More threads than this serve nobody; and a worker's number must fit into the connection table.
 const WORKERS_MAX: usize = 1024;
 
+/// What is done with a broadcast message.
+type Hear<T, C> = Arc<dyn Fn(T, &mut C) + Send + Sync>;
+
 /// What a server shall be. Made by [`Server::builder`]; connections are served by machines of type `M`, on loops of
 /// `C`, which hear broadcast messages of type `T`.
 pub struct Builder<M: Machine, C = M, T = Never> {
     pub(super) settings: Settings,
-    pub(super) hear: Arc<dyn Fn(T, &mut M::Context) + Send + Sync>,
+    pub(super) hear: Hear<T, M::Context>,
     kind: PhantomData<fn() -> C>,
 }
 

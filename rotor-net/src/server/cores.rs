@@ -5,6 +5,7 @@
 //! that may be used; whatever cannot be had leaves a thread unpinned, with a warning, and the server runs.
 
 use core_affinity::CoreId;
+use rotor_fsm::{Config, Loop, Machine, Response, Scope};
 
 /// Whether and where the server's threads are pinned. Made from `bool` (`true` is [`Auto`](Self::Auto)) or from core
 /// numbers.
@@ -105,6 +106,35 @@ pub fn pin_current(core: usize) -> Result<(), String> {
         return Err(format!("pinning a thread to core {core} was refused"));
     }
     Ok(())
+}
+
+/// Starts libuv's thread pool, whose threads take over what the thread that first uses it may run on: started by a pinned
+/// worker they would all share its core. Call it before anything is pinned.
+///
+/// # Errors
+/// If the system refuses a loop.
+pub fn start_thread_pool() -> rotor_fsm::Result<()> {
+    let mut first = Loop::<FirstJob>::new(Config::default(), |_| Ok(()))?;
+    first.spawn::<FirstJob>(())?;
+    first.run()
+}
+
+/// A machine that has one job done.
+struct FirstJob;
+
+impl Machine for FirstJob {
+    type Context = ();
+    type Message = ();
+    type Seed = ();
+
+    fn create(_: (), scope: &mut Scope<'_, Self>) -> rotor_fsm::Result<Response<Self>> {
+        scope.work(|| (), |()| ())?;
+        Ok(Response::of(Self))
+    }
+
+    fn wakeup(self, _: (), _: &mut Scope<'_, Self>) -> rotor_fsm::Result<Response<Self>> {
+        Ok(Response::done())
+    }
 }
 
 /// The length of the affinity masks that `core_affinity` uses, `CPU_SETSIZE` where there is one.

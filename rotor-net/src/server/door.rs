@@ -68,9 +68,10 @@ pub struct DoorSeed<R: Roles> {
     pub(super) sockets: OwnSockets,
 }
 
+/// Boxed, because it is the largest machine of its loop, and a connection's is moved in as much room.
 pub struct Door<R: Roles> {
-    intakes: Intakes,
-    opener: Opener<R>,
+    intakes: Box<Intakes>,
+    opener: Box<Opener<R>>,
 }
 
 /// Makes machines of connections, and remembers them.
@@ -97,7 +98,10 @@ impl<R: Roles> Machine for Door<R> {
             connections: Vec::new(),
             is_finishing: false,
         };
-        Ok(Response::of(Self { intakes, opener }))
+        Ok(Response::of(Self {
+            intakes: Box::new(intakes),
+            opener: Box::new(opener),
+        }))
     }
 
     fn io(

@@ -56,7 +56,7 @@ pub fn offer(stream: &UnixStream, listeners: &[(String, BorrowedFd<'_>)]) -> io:
 }
 
 /// Connects to the process that listens at `path` and takes what it offers. `None` if nobody is there: no such file, or
-/// one that a process left behind.
+/// one that a process left behind, or a process that ends before it has seen us.
 ///
 /// # Errors
 /// `TimedOut` if the offer is not complete within `timeout`; `PermissionDenied` if it is another user's process;
@@ -78,8 +78,15 @@ pub fn take(path: impl AsRef<Path>, timeout: Duration) -> io::Result<Option<Take
         stream,
         deadline,
         fds: Vec::new(),
+        has_begun: false,
     };
-    let listeners = receiver.offer()?;
+    let listeners = match receiver.offer() {
+        // Never accepted: the queue we waited in has closed. Who was accepted and sent away finds the stream at its end.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !receiver.has_begun => {
+            return Ok(None);
+        }
+        offer => offer?,
+    };
     Ok(Some(Taken {
         listeners,
         stream: receiver.stream,
@@ -157,6 +164,8 @@ struct Receiver {
     stream: UnixStream,
     deadline: Instant,
     fds: Vec<OwnedFd>,
+    /// Something has arrived.
+    has_begun: bool,
 }
 
 impl Receiver {
@@ -223,6 +232,7 @@ impl Receiver {
             error if error.kind() == io::ErrorKind::WouldBlock => too_late(),
             error => error,
         })?;
+        self.has_begun |= received.bytes > 0;
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = message {
                 self.fds.extend(fds);

@@ -16,7 +16,7 @@ pub trait Roles: 'static {
 }
 
 /// Connections served by `M`, on loops of `C`, which hear messages of type `T`.
-pub struct Of<M, C, T>(PhantomData<fn() -> (M, C, T)>);
+pub struct Of<M, C, T>(PhantomData<(M, C, T)>);
 
 impl<M, C, T> Roles for Of<M, C, T>
 where

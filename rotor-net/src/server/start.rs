@@ -4,7 +4,7 @@
 use super::bind::{Bound, OwnSockets};
 use super::builder::{Builder, Settings};
 use super::connection::Connection;
-use super::cores::{self, pin_current};
+use super::cores::{self, Pin, pin_current};
 use super::gate::{Gate, GateMessage, GateSeed, Opening};
 use super::handoff::{self, Taken};
 use super::ledger::Ledger;
@@ -65,6 +65,9 @@ where
             Some(_) => bound.copies()?,
             None => Vec::new(),
         };
+        if settings.pin != Pin::No {
+            cores::start_thread_pool()?;
+        }
         let cores = cores::plan(&settings.pin, workers, &cores::available());
         settings.warn(&cores);
 

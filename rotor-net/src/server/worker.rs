@@ -79,6 +79,9 @@ impl<C: Machine> std::fmt::Debug for Worker<'_, C> {
     }
 }
 
+/// The way to a worker's door.
+type DoorNotifier<R> = Notifier<DoorMessage<<R as Roles>::Message>>;
+
 /// Makes a worker's context.
 pub(super) type ContextFn<R> =
     dyn Fn(&Worker<'_, <R as Roles>::App>) -> Result<<R as Roles>::Context> + Send + Sync;
@@ -221,10 +224,7 @@ impl<R: Roles> Thread<R> {
         config
     }
 
-    fn set_up(
-        &self,
-        setup: &Setup<'_, Root<R>>,
-    ) -> Result<(R::Context, Notifier<DoorMessage<R::Message>>)> {
+    fn set_up(&self, setup: &Setup<'_, Root<R>>) -> Result<(R::Context, DoorNotifier<R>)> {
         let plan = &self.plan;
         let spawner = setup.spawner::<Apps<R::App>>().part::<R::App>();
         let worker = Worker {

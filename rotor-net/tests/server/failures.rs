@@ -150,3 +150,43 @@ fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
     let loads: Vec<_> = stats.workers.iter().map(|w| w.connections).collect();
     assert_eq!(loads, [0, 6]);
 }
+
+/// Inboxes that hold two messages, and workers that do not look: connections wait, and all are served in the end.
+#[test]
+fn connections_wait_for_workers_whose_inboxes_are_full() {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let entered = Arc::new(AtomicUsize::new(0));
+    let server = builder()
+        .config(|_| {
+            let mut config = rotor_fsm::Config::default();
+            config.inbox_messages_max = 2;
+            config
+        })
+        .on_message({
+            let (gate, entered) = (gate.clone(), entered.clone());
+            move |_: u32, _: &mut Ctx| {
+                entered.fetch_add(1, Ordering::SeqCst);
+                let (open, bell) = &*gate;
+                let wait = bell.wait_while(open.lock().unwrap(), |open| !*open);
+                drop(wait.unwrap());
+            }
+        })
+        .start(context, |connection, _| connection.stream(()))
+        .unwrap();
+    let addr = addr_of(&server);
+    assert_eq!(server.broadcast(0), 2);
+    eventually("both are stuck", || entered.load(Ordering::SeqCst) == 2);
+    let mut clients: Vec<_> = (0..20).map(|_| Client::connect(addr)).collect();
+    // Two in each inbox, and one that waits for a place; the rest stays in the kernel's queue.
+    eventually("accepting pauses", || server.stats().pauses > 0);
+    assert!(server.stats().accepted < 20);
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    for client in &mut clients {
+        assert_eq!(client.ask("who").len(), 1);
+    }
+    let stats = server.stats();
+    assert_eq!((stats.connections, stats.accepted), (20, 20));
+    let loads: Vec<_> = stats.workers.iter().map(|w| w.connections).collect();
+    assert!(loads.iter().sum::<usize>() == 20, "{loads:?}");
+}

@@ -153,6 +153,19 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
+    /// It connects, and waits to be accepted by a process that ends.
+    #[test]
+    fn an_old_process_that_ends_before_it_accepts_is_nobody() {
+        let dir = Dir::new();
+        let control = bind_control(dir.control()).unwrap();
+        let path = dir.control();
+        let successor = std::thread::spawn(move || take(path, PATIENCE));
+        // Mostly it waits in the queue by then; if not, it finds nobody in another way.
+        std::thread::sleep(Duration::from_millis(50));
+        drop(control);
+        assert!(successor.join().unwrap().unwrap().is_none());
+    }
+
     #[test]
     fn the_control_socket_is_for_its_user_and_replaces_the_one_before() {
         let dir = Dir::new();
