@@ -9,7 +9,7 @@ mod flush;
 use crate::config::Config;
 use crate::detached::{Detached, Leases};
 use crate::driver::AnyDriver;
-use crate::error::{IoError, IoErrorKind};
+use crate::error::{Full, IoError, IoErrorKind};
 use crate::id::Internal;
 use crate::io::{Incoming, Listener, SignalWatch, Socket};
 use crate::output::Outputs;
@@ -42,6 +42,7 @@ pub(crate) struct Effects {
     pub accepts_paused: u64,
     /// Machines that shall be asked to finish.
     pub to_finish: VecDeque<MachineId>,
+    machines_max: usize,
 }
 
 /// An event that the loop owes to a handle's machine.
@@ -73,6 +74,7 @@ impl Effects {
             turn: None,
             accepts_paused: 0,
             to_finish: VecDeque::new(),
+            machines_max: config.machines_max,
         }
     }
 
@@ -246,6 +248,15 @@ impl Effects {
     /// Owes the stream's machine an `Again`.
     pub fn again(&mut self, id: HandleId) {
         self.owed.push_back((id, Owed::Again));
+    }
+
+    /// Notes that a machine shall be asked to finish.
+    pub fn ask_to_finish(&mut self, machine: MachineId) -> Result<(), Full<MachineId>> {
+        if self.to_finish.len() >= self.machines_max {
+            return Err(Full(machine));
+        }
+        self.to_finish.push_back(machine);
+        Ok(())
     }
 
     /// Owes a machine another turn.

@@ -102,8 +102,11 @@ impl<M: Machine> Scope<'_, M> {
 
     /// Asks a machine to finish, as a shutdown of the loop would, without shutting it down: its
     /// [`finish`](Machine::finish) is called in a later turn. An id that is stale changes nothing.
-    pub fn ask_to_finish(&mut self, id: MachineId) {
-        self.effects.to_finish.push_back(id);
+    ///
+    /// # Errors
+    /// [`Full`] if as many machines wait to be asked as the loop may have.
+    pub fn ask_to_finish(&mut self, id: MachineId) -> Result<(), Full<MachineId>> {
+        self.effects.ask_to_finish(id)
     }
 
     /// Shuts the loop down when this handler has returned, as [`LoopHandle::shutdown`](crate::LoopHandle::shutdown).

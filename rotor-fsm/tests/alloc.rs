@@ -562,7 +562,6 @@ fn r12_with_memory_set_aside_the_first_connections_allocate_nothing() {
     for connections in [sized(64, 20), sized(333, 40)] {
         let [first, later] = first_and_later(connections, connections);
         let [grown, _] = first_and_later(0, connections);
-        eprintln!("{connections}: {first:?}, {later:?}, {grown:?}");
         assert_eq!((first.0, later.0), (0, 0), "Rust's, with {connections}");
         // libuv's own table of descriptors doubles as their numbers grow.
         assert!(

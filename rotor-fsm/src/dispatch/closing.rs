@@ -33,10 +33,11 @@ impl<R: Machine> Engine<R> {
             .is_some_and(|closing| closing.cursor < self.nest.ids.borrow().len())
     }
 
-    /// Asks those machines to finish that others named, a bounded number.
+    /// Asks those machines to finish that were named by now, a bounded number.
     #[cold]
     pub(super) fn finish_some(&mut self) {
-        for _ in 0..self.bounds.creates {
+        let named = self.effects.to_finish.len();
+        for _ in 0..named.min(self.bounds.creates) {
             let Some(&id) = self.effects.to_finish.front() else {
                 return;
             };

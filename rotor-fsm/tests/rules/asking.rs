@@ -37,14 +37,14 @@ fn ask_to_finish_asks_whom_it_names() {
                 let b = scope.spawn(b)?.id();
                 let _not_asked = scope.spawn(c)?;
                 for id in [a, b, a] {
-                    scope.ask_to_finish(id);
+                    scope.ask_to_finish(id)?;
                 }
                 scope.ctx.push("asked".into());
                 after(ms(30))
             }
             On::Timeout => {
                 // Itself too.
-                scope.ask_to_finish(scope.id());
+                scope.ask_to_finish(scope.id())?;
                 scope.ctx.push("asked itself".into());
                 stay()
             }
@@ -82,7 +82,7 @@ fn ask_to_finish_of_a_stale_id_changes_nothing() {
                     (stale.index(), true)
                 );
                 for _ in 0..3 {
-                    scope.ask_to_finish(stale);
+                    scope.ask_to_finish(stale)?;
                 }
                 scope.ctx.push("asked".into());
                 after(ms(30))
@@ -148,7 +148,7 @@ fn ask_to_finish_is_bounded_per_turn() {
             On::Timeout if alive.get() < many => after(ms(1)),
             _ => {
                 for id in ids.drain(..) {
-                    scope.ask_to_finish(id);
+                    scope.ask_to_finish(id)?;
                 }
                 done()
             }
@@ -185,7 +185,7 @@ fn ask_to_finish_needs_no_waking_for_the_rest() {
             On::Create => {
                 for name in ["a", "b", "c", "d"] {
                     let spawned = scope.spawn(asked(name, 1))?;
-                    scope.ask_to_finish(spawned.id());
+                    scope.ask_to_finish(spawned.id())?;
                 }
                 done()
             }
@@ -217,7 +217,7 @@ fn ask_to_finish_survives_a_panic_in_one() {
                     asked("c", 1),
                 ] {
                     let id = scope.spawn(script)?.id();
-                    scope.ask_to_finish(id);
+                    scope.ask_to_finish(id)?;
                 }
                 done()
             }
@@ -253,7 +253,7 @@ fn ask_to_finish_reaches_a_seed() {
                         _ => done(),
                     }
                 }))?;
-                scope.ask_to_finish(spawned.id());
+                scope.ask_to_finish(spawned.id())?;
                 done()
             }
             _ => stay(),
@@ -275,7 +275,7 @@ fn ask_to_finish_works_in_the_simulator() {
             On::Create => {
                 for name in ["a", "b"] {
                     let id = scope.spawn(asked(name, 1))?.id();
-                    scope.ask_to_finish(id);
+                    scope.ask_to_finish(id)?;
                 }
                 done()
             }
@@ -582,4 +582,38 @@ fn work_io_is_deterministic_in_the_simulator() {
         assert_eq!(run(&mut Sim::new(seed as u64)), *first);
     }
     assert!(all.iter().any(|one| one.0 != all[0].0), "seeds differ");
+}
+
+/// As many may wait to be asked as there may be machines: who asks in a loop is told, and memory stays bounded.
+#[test]
+fn r11_ask_to_finish_has_a_limit() {
+    let _dog = watchdog();
+    let mut main_loop = noting(Config {
+        machines_max: 3,
+        ..Config::default()
+    });
+    main_loop
+        .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
+            On::Create => {
+                let id = scope.id();
+                let asked = (0..5).filter(|_| scope.ask_to_finish(id).is_ok());
+                let asked = asked.count();
+                scope.ctx.push(format!("{asked} taken"));
+                stay()
+            }
+            On::Finish => {
+                scope.ctx.push("asked".to_owned());
+                match scope.ctx.len() {
+                    4 => done(),
+                    _ => stay(),
+                }
+            }
+            _ => stay(),
+        }))
+        .unwrap();
+    main_loop.run().unwrap();
+    assert_eq!(
+        notes(&mut main_loop),
+        ["3 taken", "asked", "asked", "asked"]
+    );
 }

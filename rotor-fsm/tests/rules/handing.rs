@@ -262,7 +262,7 @@ fn u21_a_paused_listener_is_silent_and_can_be_taken_from() {
     let socket = listening();
     let to = socket.local_addr().unwrap();
     let _clients: Vec<_> = (0..3).map(|_| client(to)).collect();
-    let (mut socket, mut listener, mut round) = (Some(socket), None, 0);
+    let (mut socket, mut listener, mut round, mut taken) = (Some(socket), None, 0, 0);
     let mut main_loop = noting(Config::default());
     main_loop
         .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
@@ -276,21 +276,28 @@ fn u21_a_paused_listener_is_silent_and_can_be_taken_from() {
             On::Io(Io::Waiting, _) => {
                 scope.ctx.push("waiting".into());
                 drop(scope.accept(listener.as_ref().unwrap())?.unwrap());
-                stay()
+                taken += 1;
+                if taken == 3 { after(ms(30)) } else { stay() }
             }
             On::Timeout => {
                 let open = listener.as_ref().unwrap();
                 round += 1;
                 scope.ctx.push(format!("round {round}"));
                 match round {
-                    1 => drop(scope.accept(open)?.expect("one waits")),
-                    2 => scope.resume_listener(open),
+                    1 => {
+                        drop(scope.accept(open)?.expect("one waits"));
+                        taken += 1;
+                        after(ms(30))
+                    }
+                    2 => {
+                        scope.resume_listener(open);
+                        stay()
+                    }
                     _ => {
                         assert!(scope.accept(open)?.is_none());
-                        return done();
+                        done()
                     }
                 }
-                after(ms(30))
             }
             on => panic!("{on:?}"),
         }))
@@ -374,38 +381,6 @@ fn u21_both_ways_of_accepting_live_on_one_loop() {
     main_loop.run().unwrap();
     assert_eq!(talker.join().unwrap(), [b"", b"", b""]);
     assert_eq!(notes(&mut main_loop), ["incoming", "waiting", "incoming"]);
-}
-
-/// A later listener in the slot of one that took by hand takes by itself again.
-#[test]
-fn u21_a_closed_by_hand_listener_leaves_no_trace() {
-    let _dog = watchdog();
-    let (mut listener, mut talkers) = (Vec::new(), Vec::new());
-    let mut main_loop = noting(Config::default());
-    main_loop
-        .spawn::<Noting>(act(move |on, scope: &mut NotingScope<'_>| match on {
-            On::Create => {
-                let by_hand: Vec<_> = (0..10)
-                    .map(|_| scope.listen_on(listening()))
-                    .collect::<Result<_, _>>()?;
-                drop(by_hand);
-                after(ms(5))
-            }
-            On::Timeout => {
-                let opened = scope.listen(any_port())?;
-                let to = tcp_addr(scope.listening_at(&opened)?);
-                listener.push(opened);
-                talkers.push(std::thread::spawn(move || drain(&mut client(to))));
-                stay()
-            }
-            On::Io(Io::Incoming(incoming), _) => {
-                drop(incoming);
-                done()
-            }
-            on => panic!("{on:?}"),
-        }))
-        .unwrap();
-    main_loop.run().unwrap();
 }
 
 /// The file of a Unix socket goes with its listener, unless it is left.
