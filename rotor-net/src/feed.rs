@@ -156,7 +156,7 @@ impl<'a> Feed<'a> {
 
     /// Where the delimiter ends, if it does within the first `window` bytes. Looks at each byte once, however often
     /// it is called: it seeks the delimiter's last byte, and looks back where that is found.
-    fn find_end(&mut self, delimiter: &[u8], window: usize) -> Option<usize> {
+    pub fn find_end(&mut self, delimiter: &[u8], window: usize) -> Option<usize> {
         let last = *delimiter.last()?;
         let kept = self.held.as_ref().map_or(0, |held| held.rest().len());
         let window = window.min(kept + self.fresh.len());
@@ -248,6 +248,20 @@ impl<'a> Feed<'a> {
         if let Some(held) = self.held.take() {
             spares.put_back(held);
         }
+    }
+
+    /// What was kept, and how much of what has just arrived is left behind it: that stays where it is unless it was
+    /// searched in vain, which is remembered only of what is kept.
+    #[cfg(feature = "fiber")]
+    pub fn into_parts(mut self, spares: &impl Spares) -> (Option<Box<Held>>, usize) {
+        let kept = self.held.as_ref().map_or(0, |held| held.rest().len());
+        if self.scanned > kept {
+            return (self.into_held(spares), 0);
+        }
+        if let Some(held) = &mut self.held {
+            held.scanned = self.scanned;
+        }
+        (self.held, self.fresh.len())
     }
 
     /// What is to be kept for the next dispatch: nothing, if nothing is left.

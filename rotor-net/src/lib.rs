@@ -41,6 +41,8 @@ mod accept;
 mod conn;
 mod connect;
 mod feed;
+#[cfg(feature = "fiber")]
+pub mod fiber;
 mod input;
 mod intent;
 mod limits;

@@ -1,0 +1,174 @@
+//! R12 for fibers: after warm-up a message, an echoed read, a connection, and a fiber that is made, runs and ends
+//! allocate nothing on the loop's thread.
+
+use super::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+/// Counts the allocations of threads that ask for it.
+struct Counting;
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count() {
+    // A thread that is ending has no flag any more, and is not counted.
+    if IS_COUNTED.try_with(Cell::get) == Ok(true) {
+        COUNT.fetch_add(1, SeqCst);
+    }
+}
+
+// SAFETY: every method hands its arguments on to the system's allocator, which keeps the contract.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What the server fiber is told.
+enum Order {
+    /// Answer the number.
+    Answer(u64, &'static AtomicUsize),
+    /// Make a fiber of this one's type, which counts down and ends.
+    Spawn(&'static AtomicUsize),
+}
+
+type Served<'a> = Cx<'a, (), Order>;
+
+fn serve(cx: &Served, incoming: Incoming) -> Result<()> {
+    let mut stream = cx.open(incoming)?;
+    let mut buf = [0; 256];
+    loop {
+        // In two steps, so that input is kept now and then.
+        let n = cx.within(PATIENCE).read(&mut stream, &mut buf[..40])?;
+        if n == 0 {
+            return Ok(());
+        }
+        cx.write_all(&mut stream, &buf[..n])?;
+    }
+}
+
+fn obey(cx: &Served) -> Result<()> {
+    IS_COUNTED.set(true);
+    loop {
+        match cx.within(PATIENCE).recv()? {
+            Order::Answer(n, answer) => answer.store(n as usize, SeqCst),
+            Order::Spawn(done) => {
+                let brief = cx.stacks().fiber("brief", move |cx: &Served| {
+                    cx.yield_now()?;
+                    cx.within(PATIENCE).yield_now()?;
+                    done.fetch_add(1, SeqCst);
+                    Ok(())
+                })?;
+                cx.spawn(brief)?;
+            }
+        }
+    }
+}
+
+fn await_that(what: &str, is_so: impl Fn() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Runs `f` until it has allocated nothing five times in a row: tables and spares grow to the number of fibers that
+/// happen to live at once. Fails if that does not happen in 50 runs.
+fn steady(what: &str, f: &dyn Fn()) {
+    let (mut clean, mut seen) = (0, Vec::new());
+    while clean < 5 {
+        assert!(seen.len() < 50, "{what} allocates; each run's: {seen:?}");
+        let before = COUNT.load(SeqCst);
+        f();
+        let allocated = COUNT.load(SeqCst) - before;
+        seen.push(allocated);
+        clean = if allocated == 0 { clean + 1 } else { 0 };
+    }
+}
+
+#[test]
+fn r12_fibers_allocate_nothing_in_the_steady_state() {
+    let _dog = watchdog();
+    static ANSWER: AtomicUsize = AtomicUsize::new(0);
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+    let (tell, told) = mpsc::channel();
+    let thread = LoopThread::<Fiber<(), Order>>::spawn(Config::default(), move |setup| {
+        let stacks = Stacks::new(StackConfig::default())?;
+        let obedient = setup.add::<Fiber<(), Order>>(stacks.fiber("obedient", obey)?)?;
+        let listener = stacks.fiber("listener", move |cx: &Served| {
+            let mut listener = cx.listen(any_port())?;
+            tell.send((cx.listening_at(&listener)?, obedient))?;
+            loop {
+                let incoming = cx.accept(&mut listener)?;
+                cx.spawn(cx.stacks().fiber("echo", move |cx| serve(cx, incoming))?)?;
+            }
+        })?;
+        setup.add::<Fiber<(), Order>>(listener)?;
+        Ok(())
+    });
+    let thread = thread.unwrap();
+    let (at, obedient) = told.recv_timeout(PATIENCE).unwrap();
+    let at: std::net::SocketAddr = at.to_string().parse().unwrap();
+
+    let messages = || {
+        for n in 1..200 {
+            obedient.send(Order::Answer(n, &ANSWER)).unwrap();
+            await_that("an answer", || ANSWER.load(SeqCst) == n as usize);
+        }
+    };
+    let births = || {
+        let before = DONE.load(SeqCst);
+        for _ in 0..200 {
+            obedient.send(Order::Spawn(&DONE)).unwrap();
+        }
+        await_that("all births", || DONE.load(SeqCst) == before + 200);
+    };
+    let connections = || {
+        for _ in 0..50 {
+            let mut peer = TcpStream::connect(at).unwrap();
+            let mut answer = [0; 100];
+            for n in 0..10 {
+                peer.write_all(&[n; 100]).unwrap();
+                peer.read_exact(&mut answer).unwrap();
+                assert_eq!(answer, [n; 100]);
+            }
+            peer.shutdown(std::net::Shutdown::Write).unwrap();
+            assert_eq!(peer.read(&mut answer).unwrap(), 0);
+        }
+    };
+    let all = [
+        ("messages", &messages as &dyn Fn()),
+        ("births", &births),
+        ("connections", &connections),
+    ];
+    for (what, run) in all {
+        steady(what, run);
+    }
+    assert!(COUNT.load(SeqCst) > 0, "nothing is counted");
+    thread.shutdown(ms(0));
+    thread.join().unwrap();
+}
