@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod files_plain;
 pub mod kv;
 
 /// The README's program, compiled and run as a doc test.

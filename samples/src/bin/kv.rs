@@ -11,9 +11,12 @@ fn main() -> Result<()> {
         print!("{USAGE}");
         return Ok(());
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| since.as_millis() as u64)
+    };
     let hash_key = [(); 2].map(|()| RandomState::new().hash_one(()));
     let at = settings.listen.clone();
-    serve::run(settings, now.as_millis() as u64, hash_key, cli::announce)
+    serve::run(settings, now, hash_key, cli::announce)
         .map_err(|error| Error::msg(format!("cannot serve at {at}: {error}")))
 }

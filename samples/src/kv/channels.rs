@@ -36,6 +36,12 @@ struct Sent {
     reply: Vec<u8>,
 }
 
+impl std::fmt::Debug for Push {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Push of {} bytes", self.reply().len())
+    }
+}
+
 impl Push {
     pub(super) fn kind(&self) -> Kind {
         self.sent.kind

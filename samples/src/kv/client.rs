@@ -3,113 +3,131 @@
 //! What a read brings is parsed and executed request by request; the replies gather in the output and leave in one
 //! write. An incomplete request stays unread until more of it comes. After a fair share of replies the rest of the
 //! requests wait until these have left, so that a client that asks for much and reads little costs no memory.
+//!
+//! With several workers, what concerns another one's keys goes through the client's [`Pipeline`].
 
-use super::channels::{Kind, Push};
-use super::command::{Effect, execute};
+mod flow;
+mod request;
+
+use super::channels::Push;
 use super::reply::{self, Full};
-use super::resp::{Args, Parsed, Resume};
+use super::resp::Resume;
 use super::serve::Shared;
 use super::server::Session;
-use super::subscriptions::{Change, Subscriptions};
+use super::shard::{Envelope, Pipeline, Place};
+use super::subscriptions::Subscriptions;
+use request::Then;
 use rotor_net::prelude::*;
-use std::rc::Rc;
-use std::time::Duration;
-
-/// Reply bytes after which the next request waits for the next turn.
-const SHARE_BYTES: usize = 64 << 10;
-/// How long a client that has ended its side, or was told goodbye, may take to read its last replies.
-const LEAVING_MAX: Duration = Duration::from_secs(60);
 
 /// One client. Boxed, because a machine is moved at every event.
 pub struct Client(Box<State>);
+
+/// What a client is told by others.
+#[derive(Debug)]
+pub enum Message {
+    /// A message for a channel or pattern.
+    Push(Push),
+    /// Replies of another worker.
+    Answer(Box<Envelope>),
+}
 
 struct State {
     session: Session,
     resume: Resume,
     /// Absent while it is subscribed to nothing.
     subscriptions: Option<Box<Subscriptions>>,
-    /// Its place among the clients: the number of clones says how many there are.
-    _place: Rc<()>,
+    /// Commands under way to other workers. Absent if there are none, and until it first asks for something.
+    pipeline: Option<Box<Pipeline>>,
+    /// Its place among the clients of all workers.
+    _place: Place,
+    /// When to look whether something came since, or whether it has left.
+    look_at: Time,
+    /// When the deadline is; it may be before `look_at`.
+    alarm_at: Time,
+    /// What its next request waits for. The connection is not read meanwhile.
+    held: Held,
     /// It has sent something since the last look.
     heard: bool,
     /// Its last replies are on their way; what it sends is thrown away.
     is_leaving: bool,
+    /// Nobody reads its replies any more; those that are awaited are waited for, so that its last commands are done.
+    is_gone: bool,
 }
 
-/// What follows from one request.
-enum Then {
-    /// The next one, behind so many bytes.
-    Next(usize),
-    /// Nothing, until more arrives.
-    Wait,
-    /// This one again, later.
-    Later,
-    /// Flush and close.
-    Close,
-    /// Close at once.
-    Cut,
+/// What a request waits for that has arrived but was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Held {
+    No,
+    /// Room in the pipeline.
+    Room,
+    /// All replies that are awaited.
+    Replies,
 }
 
 impl Protocol for Client {
     type Context = Shared;
-    type Message = Push;
+    type Message = Message;
     type Seed = ();
 
     fn create(_: (), conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        let look_at = conn.now() + conn.ctx.idle;
         let ctx = &mut *conn.ctx;
         ctx.server.stats.connections += 1;
-        if ctx.clients() >= ctx.limits.clients_max {
+        let Some(place) = ctx.workers.place(ctx.limits.clients_max) else {
             ctx.server.stats.rejected += 1;
             conn.out.write(b"-ERR max number of clients reached\r\n")?;
             return Ok(Intent::done());
-        }
+        };
         let client = Box::new(State {
-            session: Session::new(ctx.server.stats.connections),
+            session: Session::new(ctx.workers.next_id()),
             resume: Resume::default(),
             subscriptions: None,
-            _place: ctx.places.clone(),
+            pipeline: None,
+            _place: place,
+            look_at,
+            alarm_at: look_at,
+            held: Held::No,
             heard: true,
             is_leaving: false,
+            is_gone: false,
         });
-        Ok(Intent::of(Client(client)).after(ctx.idle))
+        Ok(Intent::of(Client(client)).deadline(look_at))
     }
 
     #[inline]
     fn received(mut self, data: Input<'_>, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        let now = conn.now();
-        let ctx = &mut *conn.ctx;
-        let now_ms = ctx.clock.unix_ms(now);
-        ctx.server.stats.clients = ctx.clients() as u64;
+        if conn.ctx.workers.count() > 1 {
+            return self.received_by_one_of_many(data, conn);
+        }
         if self.0.is_leaving {
             return Ok(Intent::of(self));
         }
-        self.0.heard = true;
-        let (mut rest, mut written) = (&data[..], 0);
-        let then = loop {
-            if rest.is_empty() {
-                break Then::Wait;
+        match self.0.requests::<false>(&data, conn) {
+            (Then::Close, _) => self.leave(conn),
+            (Then::Cut, _) => Ok(Intent::abort()),
+            (Then::Next(_) | Then::Wait, rest) => {
+                data.unread(rest);
+                Ok(Intent::of(self))
             }
-            if written >= SHARE_BYTES {
-                break Then::Later;
+            (Then::Later, rest) => {
+                data.later(rest);
+                Ok(Intent::of(self))
             }
-            match self.0.request(rest, now_ms, &mut written, conn) {
-                Then::Next(consumed) => rest = rest.get(consumed..).unwrap_or(&[]),
-                other => break other,
-            }
-        };
-        conn.ctx.tell_expirer();
-        match then {
-            Then::Close => return self.leave(conn),
-            Then::Cut => return Ok(Intent::abort()),
-            Then::Later => data.later(rest.len()),
-            Then::Next(_) | Then::Wait => data.unread(rest.len()),
         }
-        Ok(Intent::of(self))
     }
 
-    /// A message for a channel or pattern.
     #[inline]
-    fn wakeup(self, push: Push, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+    fn wakeup(mut self, message: Message, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        let push = match message {
+            Message::Push(push) => push,
+            Message::Answer(envelope) => {
+                let pipeline = self.0.pipeline.as_mut();
+                return match pipeline.is_none_or(|pipeline| pipeline.returned(envelope)) {
+                    true => self.advance(conn),
+                    false => Ok(Intent::abort()),
+                };
+            }
+        };
         let subscriptions = &self.0.subscriptions;
         if !subscriptions.as_ref().is_some_and(|all| all.has(&push)) {
             return Ok(Intent::of(self));
@@ -123,21 +141,30 @@ impl Protocol for Client {
         Ok(Intent::of(self))
     }
 
-    /// Looks now and then whether something came since; subscribers may be silent.
+    /// Looks now and then whether something came since; subscribers may be silent. And more often, while replies of
+    /// other workers are awaited.
     fn timeout(mut self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        if self.0.is_leaving {
-            return Ok(Intent::abort());
+        let now = conn.now();
+        let state = &mut *self.0;
+        if now >= state.look_at {
+            if state.is_leaving {
+                return Ok(Intent::abort());
+            }
+            if !state.heard && state.subscriptions.is_none() && !state.is_busy() {
+                return self.leave(conn);
+            }
+            state.heard = false;
+            state.look_at = now + conn.ctx.idle;
         }
-        if !self.0.heard && self.0.subscriptions.is_none() {
-            return self.leave(conn);
-        }
-        self.0.heard = false;
-        Ok(Intent::of(self).after(conn.ctx.idle))
+        self.look_after(conn)
     }
 
-    /// The last replies have left.
-    fn flushed(self, _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        Ok(Intent::done())
+    /// Replies have left.
+    fn flushed(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        if self.0.is_leaving && !self.0.is_busy() {
+            return Ok(Intent::done());
+        }
+        self.advance(conn)
     }
 
     fn eof(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
@@ -145,10 +172,16 @@ impl Protocol for Client {
     }
 
     /// Peers come and go as they like.
-    fn failed(self, failure: Failure, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+    fn failed(mut self, failure: Failure, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
         if let Failure::TooLong { .. } = failure {
-            conn.out
-                .write(b"-ERR Protocol error: too big request\r\n")?;
+            let error = b"-ERR Protocol error: too big request\r\n";
+            return match self.0.say(conn, |out| reply::Out::put(out, error)) {
+                Ok(()) => self.leave(conn),
+                Err(Full) => Ok(Intent::abort()),
+            };
+        }
+        if self.0.is_busy() {
+            self.0.is_gone = true;
             return self.leave(conn);
         }
         Ok(Intent::done())
@@ -156,132 +189,5 @@ impl Protocol for Client {
 
     fn finish(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
         self.leave(conn)
-    }
-}
-
-impl Client {
-    /// Ends when the last replies have left: a stream lingers too briefly for a slow reader of a large value.
-    #[cold]
-    fn leave(mut self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        if conn.out.queued() == 0 {
-            return Ok(Intent::done());
-        }
-        self.0.is_leaving = true;
-        self.0.leave_all();
-        Ok(Intent::of(self).flushed_below(1).after(LEAVING_MAX))
-    }
-}
-
-impl State {
-    /// Parses and executes the request at the front of `input`.
-    #[inline]
-    fn request(
-        &mut self,
-        input: &[u8],
-        now_ms: u64,
-        written: &mut usize,
-        conn: &mut Conn<'_, Client>,
-    ) -> Then {
-        let mut out = Replies {
-            out: &mut conn.out,
-            written,
-        };
-        let ctx = &mut *conn.ctx;
-        let (args, consumed) = match ctx.parser.parse(&mut self.resume, input) {
-            Parsed::Complete { args, consumed } => (args, consumed),
-            Parsed::Incomplete { .. } => return Then::Wait,
-            Parsed::Error(error) => {
-                return match error.reply(&mut out) {
-                    Ok(()) => Then::Close,
-                    Err(Full) => Then::Cut,
-                };
-            }
-        };
-        if args.is_empty() {
-            return Then::Next(consumed);
-        }
-        let (kind, joins, names) =
-            match execute(&mut ctx.server, &mut self.session, args, now_ms, &mut out) {
-                Ok(Effect::None) => return Then::Next(consumed),
-                Ok(Effect::Close) => return Then::Close,
-                Ok(Effect::Reset) => {
-                    self.leave_all();
-                    return Then::Next(consumed);
-                }
-                Ok(Effect::Publish { channel, payload }) => {
-                    let pushes_max = ctx.limits.pushes_max;
-                    return match ctx.channels.publish(channel, payload, pushes_max) {
-                        None => Then::Later,
-                        Some(receivers) => match reply::count(&mut out, receivers) {
-                            Ok(()) => Then::Next(consumed),
-                            Err(Full) => Then::Cut,
-                        },
-                    };
-                }
-                Ok(Effect::Subscribe(names)) => (Kind::Channel, true, names),
-                Ok(Effect::Unsubscribe(names)) => (Kind::Channel, false, names),
-                Ok(Effect::SubscribePatterns(names)) => (Kind::Pattern, true, names),
-                Ok(Effect::UnsubscribePatterns(names)) => (Kind::Pattern, false, names),
-                Err(Full) => return Then::Cut,
-            };
-        let change = Change {
-            kind,
-            joins,
-            names: owned(names),
-        };
-        match self.change(change, written, conn) {
-            Ok(()) => Then::Next(consumed),
-            Err(Full) => Then::Cut,
-        }
-    }
-
-    /// Joins or leaves channels or patterns.
-    #[cold]
-    fn change(
-        &mut self,
-        change: Change,
-        written: &mut usize,
-        conn: &mut Conn<'_, Client>,
-    ) -> Result<(), Full> {
-        let subscriptions = match &mut self.subscriptions {
-            Some(subscriptions) => subscriptions,
-            none => none.insert(Box::new(Subscriptions::new(conn.notifier()))),
-        };
-        let mut out = Replies {
-            out: &mut conn.out,
-            written,
-        };
-        let ctx = &*conn.ctx;
-        subscriptions.change(change, &ctx.channels, &ctx.limits, &mut out)?;
-        self.session.subscriptions = subscriptions.len();
-        if self.session.subscriptions == 0 {
-            self.subscriptions = None;
-        }
-        Ok(())
-    }
-
-    #[cold]
-    fn leave_all(&mut self) {
-        self.session.subscriptions = 0;
-        self.subscriptions = None;
-    }
-}
-
-#[cold]
-fn owned(names: Args<'_>) -> Vec<std::sync::Arc<[u8]>> {
-    names.iter().map(Into::into).collect()
-}
-
-/// The connection's output, with a count of what went there.
-struct Replies<'a, 'b> {
-    out: &'a mut rotor_net::Out<'b>,
-    written: &'a mut usize,
-}
-
-impl reply::Out for Replies<'_, '_> {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        *self.written += bytes.len();
-        self.out.write(bytes).map_err(|_| Full)
     }
 }

@@ -10,6 +10,7 @@
 mod about;
 mod admin;
 mod keys;
+pub(super) mod route;
 mod strings;
 mod table;
 
@@ -18,6 +19,7 @@ use super::reply::{self, Full, Out};
 use super::resp::Args;
 use super::server::{Server, Session};
 use super::store::StoreFull;
+pub(super) use about::info;
 use table::{Id, Spec};
 
 /// What remains for the connection machine to do. Unless it says otherwise the reply is written.
@@ -52,7 +54,8 @@ pub enum Effect<'a> {
 /// Executes one request of one connection. `now_ms` is Unix milliseconds.
 ///
 /// Fails only if the output is full; then part of a reply may be written, so close.
-#[inline]
+// Always: it is called from two places, but a server is only ever at one of them.
+#[inline(always)]
 pub fn execute<'r, O: Out>(
     server: &mut Server,
     session: &mut Session,
@@ -61,6 +64,18 @@ pub fn execute<'r, O: Out>(
     out: &mut O,
 ) -> Result<Effect<'r>, Full> {
     server.stats.commands += 1;
+    perform(server, session, args, now_ms, out)
+}
+
+/// As [`execute`], but not counted: one worker's part of a command that is counted where its client is.
+#[inline(always)]
+pub(super) fn perform<'r, O: Out>(
+    server: &mut Server,
+    session: &mut Session,
+    args: Args<'r>,
+    now_ms: u64,
+    out: &mut O,
+) -> Result<Effect<'r>, Full> {
     let Some(spec) = table::find(args.at(0)) else {
         return unknown(args, out);
     };

@@ -11,7 +11,7 @@ pub struct Limits {
     pub inline_bytes_max: usize,
     /// Bytes of one whole request (Redis: `client-query-buffer-limit`, 1 GiB). At most 4 GiB - 1.
     pub request_bytes_max: usize,
-    /// Bytes that keys, values and their bookkeeping may take (Redis: `maxmemory`).
+    /// Bytes that keys, values and their bookkeeping may take (Redis: `maxmemory`), each worker's shard an equal part.
     /// [`u64::MAX`] means no limit, as in Redis.
     pub store_bytes_max: u64,
     /// Clients at once (Redis: `maxclients`); one more is told so and hung up on.
@@ -25,6 +25,9 @@ pub struct Limits {
     /// Messages on their way to subscribers; publishers wait when there are as many. Half of what the loop's inbox
     /// takes by default.
     pub pushes_max: usize,
+    /// Commands of one client whose replies are awaited from other workers, or wait for such; when there are as many,
+    /// the client's next command stays unread. Enough for any pipeline that is worth its memory.
+    pub awaited_max: usize,
     /// Channels and patterns of one client. Each costs memory that lasts.
     pub subscriptions_max: usize,
     /// Bytes of a channel's name or a pattern, for the same reason; a pattern is also matched again and again.
@@ -43,6 +46,7 @@ impl Default for Limits {
             reply_bytes_max: 1 << 30,
             push_bytes_max: 32 << 20,
             pushes_max: 32_768,
+            awaited_max: 1024,
             subscriptions_max: 1024,
             channel_bytes_max: 1024,
         }

@@ -14,6 +14,9 @@
 //!                                          Store (hash index, slots, expiry heap) <- Expirer
 //! ```
 //!
+//! With several workers each holds a part of the keys, and what concerns another's travels to it: see [`shard`], which
+//! also says what is atomic then, and what is not.
+//!
 //! Whatever a peer sends is answered by an error at most; the only lasting memory a peer can
 //! cause is counted by the store and bounded by [`Limits::store_bytes_max`].
 
@@ -34,14 +37,16 @@ pub mod resp;
 pub mod serve;
 mod server;
 mod settings;
+pub mod shard;
 mod slab;
 pub mod store;
 mod subscriptions;
 mod text;
 
 pub use channels::Push;
-pub use client::Client;
+pub use client::{Client, Message};
 pub use expirer::{Expirer, Sooner};
 pub use limits::Limits;
 pub use server::{Server, Session, Stats};
 pub use settings::{Settings, USAGE};
+pub use shard::{Envelope, Shard, Workers};

@@ -27,7 +27,7 @@ impl Out for Vec<u8> {
 }
 
 /// `+text`. The text must have no line break.
-#[inline]
+#[inline(always)]
 pub fn simple(out: &mut impl Out, text: &str) -> Result<(), Full> {
     match text {
         "OK" => out.put(b"+OK\r\n"),

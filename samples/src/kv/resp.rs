@@ -92,7 +92,8 @@ impl Parser {
 
     /// The request at the start of `input`. Until it is complete, call again with the same
     /// bytes and more after them; `resume` must be the connection's own.
-    #[inline]
+    // Always, these two: they are called from two places, but a server is only ever at one of them.
+    #[inline(always)]
     pub fn parse<'a>(&'a mut self, resume: &mut Resume, input: &'a [u8]) -> Parsed<'a> {
         let result = match input.first() {
             Some(b'*') => self.array(resume, input).map(|consumed| (input, consumed)),
@@ -118,7 +119,7 @@ impl Parser {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn array(&mut self, resume: &mut Resume, input: &[u8]) -> Result<usize, Stop> {
         let scanned = resume.scanned as usize;
         let (mut at, mut left) = match &mut resume.many {

@@ -11,18 +11,25 @@ use std::time::Duration;
 pub struct Settings {
     /// Where to listen.
     pub listen: Addr,
+    /// Threads, each with its part of the keys and of the clients. Default 1.
+    pub workers: usize,
     /// A client that is silent for one to two times as long is hung up on. Default never, as in Redis.
     pub idle: Duration,
     /// The limits.
     pub limits: Limits,
 }
 
+/// More workers than that do not fit into any machine that this was made for.
+const WORKERS_MAX: usize = 256;
+
 /// The text of `--help`.
 pub const USAGE: &str = "\
 usage: kv [OPTIONS]
 A key-value server that speaks RESP2. Nothing is kept on disk. SIGTERM or Ctrl-C ends it.
   --listen ADDR      IP:PORT, [IPv6]:PORT or unix:PATH (default 127.0.0.1:6380)
-  --maxmemory SIZE   refuse writes when keys and values take more: bytes, or 100mb, 2gb (default 0: no limit)
+  --workers N        share keys and clients out among N threads (default 1)
+  --maxmemory SIZE   refuse writes when keys and values take more: bytes, or 100mb, 2gb (default 0: no limit);
+                     each of several threads has an equal part
   --maxclients N     tell further clients so and hang up (default 10000, or what the limit on descriptors allows)
   --timeout SECONDS  hang up on a client that is silent for so long (default 0: never)
 ";
@@ -32,6 +39,7 @@ impl Settings {
     pub fn new(listen: Addr) -> Self {
         Self {
             listen,
+            workers: 1,
             idle: Duration::MAX,
             limits: Limits::default(),
         }
@@ -46,6 +54,14 @@ impl Settings {
         while let Some(arg) = args.next()? {
             match arg {
                 Long("listen") => settings.listen = args.value()?.string()?.parse()?,
+                Long("workers") => match args.value()?.parse()? {
+                    workers @ 1..=WORKERS_MAX => settings.workers = workers,
+                    _ => {
+                        return Err(Error::msg(format!(
+                            "--workers must be from 1 to {WORKERS_MAX}"
+                        )));
+                    }
+                },
                 Long("maxmemory") => {
                     settings.limits.store_bytes_max =
                         match cli::byte_count(&args.value()?.string()?)? {
@@ -87,7 +103,8 @@ mod tests {
             (none.limits.store_bytes_max, none.limits.clients_max),
             (u64::MAX, 10_000)
         );
-        let args = "--listen unix:/tmp/kv --maxmemory 2mb --maxclients=7 --timeout 3";
+        assert_eq!(none.workers, 1);
+        let args = "--listen unix:/tmp/kv --maxmemory 2mb --maxclients=7 --timeout 3 --workers 4";
         let all = parse(&args.split(' ').collect::<Vec<_>>())
             .unwrap()
             .unwrap();
@@ -96,7 +113,7 @@ mod tests {
             (all.limits.store_bytes_max, all.limits.clients_max),
             (2 << 20, 7)
         );
-        assert_eq!(all.idle, Duration::from_secs(3));
+        assert_eq!((all.idle, all.workers), (Duration::from_secs(3), 4));
         assert!(parse(&["--help"]).unwrap().is_none());
     }
 
@@ -113,6 +130,8 @@ mod tests {
                 "\"1xb\" is not a size: expected bytes, or a number with kb, mb or gb",
             ),
             (&["--maxclients", "0"], "--maxclients must be at least 1"),
+            (&["--workers", "0"], "--workers must be from 1 to 256"),
+            (&["--workers", "257"], "--workers must be from 1 to 256"),
             (&["--port", "1"], "invalid option '--port'"),
         ] {
             assert_eq!(parse(args).unwrap_err().to_string(), expected);

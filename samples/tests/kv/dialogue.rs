@@ -49,19 +49,17 @@ fn dialogue(client: &mut Client) {
     assert_eq!(client.rest(), b"+OK\r\n", "nothing after QUIT is answered");
 }
 
-#[test]
-fn a_dialogue() {
-    let server = Server::start(&[]);
+fn a_dialogue(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     dialogue(&mut server.connect());
 }
 
-#[test]
-fn the_same_on_a_unix_socket() {
-    let dir = std::env::temp_dir().join(format!("kv-test-{}", std::process::id()));
+fn the_same_on_a_unix_socket(workers: &str) {
+    let dir = std::env::temp_dir().join(format!("kv-test-{}-{workers}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let path = dir.join("socket").display().to_string();
     let mut command = Command::new(crate::support::KV);
-    command.args(["--listen", &format!("unix:{path}")]);
+    command.args(["--listen", &format!("unix:{path}"), "--workers", workers]);
     let server = Server::of(command);
     assert_eq!(server.addr, format!("unix:{path}"));
     dialogue(&mut Client::unix(&path));
@@ -69,9 +67,8 @@ fn the_same_on_a_unix_socket() {
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
-#[test]
-fn pipelined_requests_are_answered_in_order() {
-    let server = Server::start(&[]);
+fn pipelined_requests_are_answered_in_order(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     let (mut requests, mut replies) = (Vec::new(), Vec::new());
     for i in 0..5000_u32 {
@@ -86,9 +83,8 @@ fn pipelined_requests_are_answered_in_order() {
     client.expect(&replies);
 }
 
-#[test]
-fn requests_may_be_split_at_every_byte() {
-    let server = Server::start(&[]);
+fn requests_may_be_split_at_every_byte(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     let requests = [
         request(&[b"SET", b"key", b"a\r\nb"]),
@@ -118,9 +114,8 @@ fn requests_may_be_split_at_every_byte() {
     );
 }
 
-#[test]
-fn large_values_and_a_client_that_reads_late() {
-    let server = Server::start(&[]);
+fn large_values_and_a_client_that_reads_late(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     let value = Dice(1).bytes(3 << 20);
     client.send(request(&[b"SET", b"big", &value]));
@@ -140,18 +135,16 @@ fn resident_mib(server: &Server) -> u64 {
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() / 256
 }
 
-#[test]
-fn a_client_that_half_closes_still_gets_its_replies() {
-    let server = Server::start(&[]);
+fn a_client_that_half_closes_still_gets_its_replies(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     client.send(b"SET a 1\r\nGET a\r\nGET");
     client.end_output();
     assert_eq!(client.rest(), b"+OK\r\n$1\r\n1\r\n");
 }
 
-#[test]
-fn entries_go_when_their_time_has_come_though_nobody_asks_for_them() {
-    let server = Server::start(&[]);
+fn entries_go_when_their_time_has_come_though_nobody_asks_for_them(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     client.ask("SET forever 1", "+OK\r\n");
     client.ask("SET later 1 EX 1000", "+OK\r\n");
@@ -169,4 +162,14 @@ fn entries_go_when_their_time_has_come_though_nobody_asks_for_them() {
     let before = server.cpu_time();
     std::thread::sleep(Duration::from_millis(300));
     assert!(server.cpu_time() - before < Duration::from_millis(100));
+}
+
+crate::support::with_one_and_three_workers! {
+    a_dialogue
+    the_same_on_a_unix_socket
+    pipelined_requests_are_answered_in_order
+    requests_may_be_split_at_every_byte
+    large_values_and_a_client_that_reads_late
+    a_client_that_half_closes_still_gets_its_replies
+    entries_go_when_their_time_has_come_though_nobody_asks_for_them
 }

@@ -3,10 +3,9 @@
 use crate::support::{KV, Server, bulk, output_of, request};
 use std::process::Command;
 
-#[test]
-fn both_signals_end_it_well_and_replies_still_arrive() {
+fn both_signals_end_it_well_and_replies_still_arrive(workers: &str) {
     for signum in [libc::SIGTERM, libc::SIGINT] {
-        let mut server = Server::start(&[]);
+        let mut server = Server::start(&["--workers", workers]);
         let (mut idle, mut busy) = (server.connect(), server.connect());
         idle.ask("PING", "+PONG\r\n");
         let value = vec![b'x'; 8 << 20];
@@ -66,4 +65,8 @@ fn what_cannot_be_started_is_a_clear_error() {
     }
     let (status, text) = output_of(Command::new(KV).arg("--help"));
     assert!(status.success() && text.starts_with("usage: kv"), "{text}");
+}
+
+crate::support::with_one_and_three_workers! {
+    both_signals_end_it_well_and_replies_still_arrive
 }

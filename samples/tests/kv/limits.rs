@@ -4,9 +4,8 @@ use crate::support::{Client, KV, Server, bulk, eventually, request};
 use std::process::Command;
 use std::time::Duration;
 
-#[test]
-fn one_client_too_many_is_told_so() {
-    let server = Server::start(&["--maxclients", "3"]);
+fn one_client_too_many_is_told_so(workers: &str) {
+    let server = Server::start(&["--workers", workers, "--maxclients", "3"]);
     let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
     clients
         .iter_mut()
@@ -42,9 +41,8 @@ fn memory_is_limited() {
     client.expect(bulk(&vec![b'x'; 200_000]));
 }
 
-#[test]
-fn a_silent_client_is_hung_up_on_if_asked_for() {
-    let server = Server::start(&["--timeout", "1"]);
+fn a_silent_client_is_hung_up_on_if_asked_for(workers: &str) {
+    let server = Server::start(&["--workers", workers, "--timeout", "1"]);
     let (mut silent, mut subscriber) = (server.connect(), server.connect());
     subscriber.ask("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n");
     assert_eq!(silent.rest(), b"");
@@ -52,11 +50,17 @@ fn a_silent_client_is_hung_up_on_if_asked_for() {
     publisher.ask("PUBLISH c x", ":1\r\n");
 }
 
-/// With 64 descriptors and 200 clients, some are served, some refused and some wait; the loop does not spin.
-#[test]
-fn more_clients_than_descriptors() {
+/// With 128 descriptors and 200 clients, some are served, some refused and some wait; the loop does not spin.
+fn more_clients_than_descriptors(workers: &str) {
     let mut command = Command::new("prlimit");
-    command.args(["--nofile=64", KV, "--listen", "127.0.0.1:0"]);
+    command.args([
+        "--nofile=128",
+        KV,
+        "--listen",
+        "127.0.0.1:0",
+        "--workers",
+        workers,
+    ]);
     let server = Server::of(command);
     let mut first = server.connect();
     first.ask("PING", "+PONG\r\n");
@@ -91,4 +95,10 @@ fn more_clients_than_descriptors() {
         client.line() == "+PONG"
     });
     first.ask("DBSIZE", ":100\r\n");
+}
+
+crate::support::with_one_and_three_workers! {
+    one_client_too_many_is_told_so
+    a_silent_client_is_hung_up_on_if_asked_for
+    more_clients_than_descriptors
 }

@@ -8,3 +8,5 @@ mod pubsub;
 mod sim;
 mod support;
 mod tools;
+mod workers;
+mod world;

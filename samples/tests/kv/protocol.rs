@@ -2,9 +2,8 @@
 
 use crate::support::{Dice, Server};
 
-#[test]
-fn protocol_errors_are_answered_then_closed() {
-    let server = Server::start(&[]);
+fn protocol_errors_are_answered_then_closed(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let long = vec![b'x'; 70_000];
     for (bytes, expected) in [
         (
@@ -53,9 +52,8 @@ fn protocol_errors_are_answered_then_closed() {
     }
 }
 
-#[test]
-fn a_browser_is_hung_up_on() {
-    let server = Server::start(&[]);
+fn a_browser_is_hung_up_on(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET a 1\r\n");
     assert_eq!(client.rest(), b"");
@@ -63,9 +61,8 @@ fn a_browser_is_hung_up_on() {
 }
 
 /// Whatever is sent, the server goes on.
-#[test]
-fn garbage_never_takes_the_server_down() {
-    let server = Server::start(&[]);
+fn garbage_never_takes_the_server_down(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut dice = Dice(3);
     let seeds: [&[u8]; 12] = [
         b"*3\r\n$3\r\nSET\r\n",
@@ -100,4 +97,10 @@ fn garbage_never_takes_the_server_down() {
         }
     }
     server.assert_serves();
+}
+
+crate::support::with_one_and_three_workers! {
+    protocol_errors_are_answered_then_closed
+    a_browser_is_hung_up_on
+    garbage_never_takes_the_server_down
 }

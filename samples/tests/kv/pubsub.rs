@@ -18,9 +18,8 @@ fn message(channel: &str, text: &str) -> String {
     )
 }
 
-#[test]
-fn messages_reach_channels_and_patterns() {
-    let server = Server::start(&[]);
+fn messages_reach_channels_and_patterns(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let (mut news, mut all, mut publisher) = (server.connect(), server.connect(), server.connect());
     publisher.ask("PUBLISH news nobody", ":0\r\n");
     news.send("SUBSCRIBE news sport\r\n");
@@ -68,9 +67,8 @@ fn messages_reach_channels_and_patterns() {
     });
 }
 
-#[test]
-fn a_client_that_is_gone_has_left_its_channels() {
-    let server = Server::start(&[]);
+fn a_client_that_is_gone_has_left_its_channels(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut publisher = server.connect();
     for _ in 0..20 {
         let mut subscriber = server.connect();
@@ -82,9 +80,8 @@ fn a_client_that_is_gone_has_left_its_channels() {
     });
 }
 
-#[test]
-fn no_message_is_lost_however_fast_they_come() {
-    let server = Server::start(&[]);
+fn no_message_is_lost_however_fast_they_come(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut publisher = server.connect();
     let count = 30_000;
     // Many more messages than the loop's inbox takes: publishers are made to wait.
@@ -114,9 +111,8 @@ fn no_message_is_lost_however_fast_they_come() {
     }
 }
 
-#[test]
-fn a_subscriber_that_does_not_read_is_cut_and_the_others_are_not() {
-    let server = Server::start(&[]);
+fn a_subscriber_that_does_not_read_is_cut_and_the_others_are_not(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let (mut slow, mut quick, mut publisher) =
         (server.connect(), server.connect(), server.connect());
     for subscriber in [&mut slow, &mut quick] {
@@ -145,9 +141,8 @@ fn a_subscriber_that_does_not_read_is_cut_and_the_others_are_not() {
     assert_eq!(info.unwrap(), "client_output_buffer_limit_disconnections:1");
 }
 
-#[test]
-fn subscriptions_are_limited() {
-    let server = Server::start(&[]);
+fn subscriptions_are_limited(workers: &str) {
+    let server = Server::start(&["--workers", workers]);
     let mut client = server.connect();
     let name = "n".repeat(1025);
     client.ask(
@@ -168,4 +163,12 @@ fn subscriptions_are_limited() {
         "PSUBSCRIBE one-more",
         &subscribed("psubscribe", "one-more", 1024),
     );
+}
+
+crate::support::with_one_and_three_workers! {
+    messages_reach_channels_and_patterns
+    a_client_that_is_gone_has_left_its_channels
+    no_message_is_lost_however_fast_they_come
+    a_subscriber_that_does_not_read_is_cut_and_the_others_are_not
+    subscriptions_are_limited
 }

@@ -2,47 +2,18 @@
 #![allow(clippy::field_reassign_with_default)] // the other way is not open to us: it is non-exhaustive
 
 use crate::support::{Dice, bulk, request};
-use rotor_fsm::sim::{Ended, PeerId, Sim, SimConfig, SimLoop, check, check_with};
-use rotor_fsm::{Addr, Config};
-use samples::kv::serve::{self, Kv};
-use samples::kv::{Limits, Settings};
+use crate::world::{MINUTE, Servers, ms, start, start_workers};
+use rotor_fsm::sim::{Ended, PeerId, Sim, SimConfig, check, check_with};
+use samples::kv::Limits;
 use std::collections::HashMap;
-use std::time::Duration;
-
-const START_MS: u64 = 1_700_000_000_000;
-const MINUTE: Duration = Duration::from_secs(60);
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-fn at() -> Addr {
-    "127.0.0.1:6380".parse().unwrap()
-}
-
-fn start(sim: &mut Sim, limits: Limits) -> SimLoop<Kv> {
-    let mut settings = Settings::new(at());
-    settings.limits = limits;
-    let mut config = Config::default();
-    serve::fit(&mut settings, &mut config);
-    // What a loop takes at most is allocated when it is made; thousands of loops are made here.
-    config.inbox_messages_max = 1024;
-    let made = sim.add::<Kv>(config, |setup| {
-        let (shared, _) = serve::set_up(setup, &settings, START_MS, [1, 2], |_| ())?;
-        Ok(shared)
-    });
-    let server = made.expect("the server starts");
-    sim.run_for(ms(1));
-    server
-}
 
 /// What a key space of one client should answer.
 #[derive(Default)]
-struct Model(HashMap<Vec<u8>, Vec<u8>>);
+pub struct Model(HashMap<Vec<u8>, Vec<u8>>);
 
 impl Model {
     /// The reply to a request.
-    fn answer(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
+    pub fn answer(&mut self, args: &[Vec<u8>]) -> Vec<u8> {
         let map = &mut self.0;
         let count = |n: usize| format!(":{n}\r\n").into_bytes();
         let value =
@@ -97,7 +68,7 @@ impl Model {
 }
 
 /// A request that the model knows, about the keys of one client.
-fn some_request(dice: &mut Dice, client: usize) -> Vec<Vec<u8>> {
+pub fn some_request(dice: &mut Dice, client: usize) -> Vec<Vec<u8>> {
     let key = |dice: &mut Dice| format!("{client}:{}", dice.below(6)).into_bytes();
     let text = |dice: &mut Dice| match dice.below(8) {
         0 => dice.below(1000).to_string().into_bytes(),
@@ -133,7 +104,7 @@ fn some_request(dice: &mut Dice, client: usize) -> Vec<Vec<u8>> {
 }
 
 /// As it goes over the wire: an array, or a line where that is possible.
-fn encoded(dice: &mut Dice, args: &[Vec<u8>]) -> Vec<u8> {
+pub fn encoded(dice: &mut Dice, args: &[Vec<u8>]) -> Vec<u8> {
     let is_plain = |arg: &Vec<u8>| {
         !arg.is_empty()
             && arg
@@ -150,13 +121,13 @@ fn encoded(dice: &mut Dice, args: &[Vec<u8>]) -> Vec<u8> {
     request(&args.iter().map(|arg| &arg[..]).collect::<Vec<_>>())
 }
 
-/// Clients with keys of their own send at random times what comes to their minds.
-fn clients_get_what_the_model_says(sim: &mut Sim) {
-    let server = start(sim, Limits::default());
+/// Clients with keys of their own send at random times what comes to their minds, each to some worker.
+pub fn clients_get_what_the_model_says(sim: &mut Sim, servers: &Servers) {
     let mut dice = Dice(sim.seed());
     let mut clients: Vec<(PeerId, Model, Vec<u8>)> = Vec::new();
     for _ in 0..1 + dice.below(4) {
-        clients.push((sim.connect(at()), Model::default(), Vec::new()));
+        let at = servers.some_addr(&mut dice);
+        clients.push((sim.connect(at), Model::default(), Vec::new()));
     }
     for _ in 0..1 + dice.below(20) {
         let n = dice.below(clients.len() as u64) as usize;
@@ -185,22 +156,18 @@ fn clients_get_what_the_model_says(sim: &mut Sim) {
         assert!(*sim.received(peer) == expected[..], "replies of {peer:?}");
         assert!(sim.saw_eof(peer) && !sim.saw_reset(peer));
     }
-    let (left, clients) = sim
-        .context(&server, |shared| {
-            (shared.server.store.len(), shared.clients())
-        })
-        .unwrap();
-    assert_eq!((left, clients), (keys, 0));
-    assert_eq!(
-        sim.stats(&server).machines,
-        2,
-        "the listener and the expirer"
-    );
+    assert_eq!((servers.keys(sim), servers.clients(sim)), (keys, 0));
+    servers.assert_at_rest(sim);
+}
+
+fn with_one_worker(sim: &mut Sim) {
+    let servers = start_workers(sim, 1, &Limits::default());
+    clients_get_what_the_model_says(sim, &servers);
 }
 
 #[test]
 fn replies_are_right_and_in_order_whatever_the_splits() {
-    check(0..1500, clients_get_what_the_model_says);
+    check(0..1500, with_one_worker);
 }
 
 #[test]
@@ -210,7 +177,7 @@ fn the_same_through_very_small_buffers() {
     config.pieces_max = 9;
     config.partial_percent = 60;
     config.short_read_percent = 60;
-    check_with(0..40, &config, clients_get_what_the_model_says);
+    check_with(0..40, &config, with_one_worker);
 }
 
 #[test]
@@ -218,7 +185,7 @@ fn the_same_seed_makes_the_same_trace() {
     for seed in 0..20 {
         let run = || {
             let mut sim = Sim::new(seed);
-            clients_get_what_the_model_says(&mut sim);
+            with_one_worker(&mut sim);
             (sim.trace_hash(), sim.trace_len())
         };
         assert_eq!(run(), run());
@@ -228,9 +195,9 @@ fn the_same_seed_makes_the_same_trace() {
 #[test]
 fn entries_go_by_themselves_neither_early_nor_late() {
     check(0..300, |sim| {
-        let server = start(sim, Limits::default());
+        let server = start(sim, &Limits::default());
         let mut dice = Dice(sim.seed());
-        let peer = sim.connect(at());
+        let peer = sim.connect(server.addr(0));
         let count = 1 + dice.below(60);
         let mut ttls: Vec<u64> = (0..count).map(|_| 100 + dice.below(5000)).collect();
         let lines: String = ttls
@@ -248,10 +215,7 @@ fn entries_go_by_themselves_neither_early_nor_late() {
         // All were set after the first and before the second, so each goes within its time after these.
         let (first, last) = (rotor_fsm::Time::ZERO + ms(1), sim.now());
         ttls.sort_unstable();
-        let left = |sim: &mut Sim| {
-            sim.context(&server, |shared| shared.server.store.len())
-                .unwrap()
-        };
+        let left = |sim: &mut Sim| server.keys(sim);
         let earliest = first + ms(ttls[0] - 1);
         sim.run_for(earliest.since(last));
         assert_eq!(left(sim), ttls.len(), "none is early");
@@ -270,9 +234,12 @@ fn subscribers_get_all_messages_in_order() {
             pushes_max: 1 + dice.below(20) as usize,
             ..Limits::default()
         };
-        let server = start(sim, limits);
-        let (subscriber, all, publisher) =
-            (sim.connect(at()), sim.connect(at()), sim.connect(at()));
+        let server = start(sim, &limits);
+        let (subscriber, all, publisher) = (
+            sim.connect(server.addr(0)),
+            sim.connect(server.addr(0)),
+            sim.connect(server.addr(0)),
+        );
         sim.send(subscriber, b"SUBSCRIBE a b\n");
         sim.send(all, b"PSUBSCRIBE *\n");
         assert_eq!(sim.run(MINUTE), Ended::Idle);
@@ -327,7 +294,7 @@ fn subscribers_get_all_messages_in_order() {
         sim.send(publisher, b"PUBLISH a x\n");
         sim.run(MINUTE);
         assert_eq!(*sim.received(publisher), *b":0\r\n");
-        assert_eq!(sim.stats(&server).panics, 0);
+        assert_eq!(sim.stats(server.one()).panics, 0);
     });
 }
 
@@ -338,12 +305,12 @@ fn broken_connections_and_garbage_disturb_nobody_else() {
     config.refuse_percent = 10;
     config.descriptors_max = 12;
     check_with(0..500, &config, |sim| {
-        let server = start(sim, Limits::default());
+        let server = start(sim, &Limits::default());
         let mut dice = Dice(sim.seed());
         let mut peers = Vec::new();
         for _ in 0..dice.below(40) {
             if peers.is_empty() || dice.below(3) == 0 {
-                peers.push(sim.connect(at()));
+                peers.push(sim.connect(server.addr(0)));
             }
             let peer = peers[dice.below(peers.len() as u64) as usize];
             match dice.below(8) {
@@ -367,11 +334,11 @@ fn broken_connections_and_garbage_disturb_nobody_else() {
             sim.reset(peer);
         }
         sim.run(MINUTE);
-        assert_eq!(sim.stats(&server).panics, 0);
-        assert_eq!(sim.context(&server, |shared| shared.clients()), Some(0));
+        assert_eq!(sim.stats(server.one()).panics, 0);
+        assert_eq!(server.clients(sim), 0);
         // Chance may refuse or break a connection, but not 20 in a row.
         let served = (0..20).any(|_| {
-            let peer = sim.connect(at());
+            let peer = sim.connect(server.addr(0));
             sim.send(peer, b"PING\n");
             sim.run_for(ms(1000));
             let is_served = *sim.received(peer) == *b"+PONG\r\n";
@@ -385,21 +352,21 @@ fn broken_connections_and_garbage_disturb_nobody_else() {
 #[test]
 fn a_shutdown_sends_what_waits_and_ends() {
     check(0..200, |sim| {
-        let server = start(sim, Limits::default());
-        sim.shutdown_on_signals(&server).unwrap();
-        let peer = sim.connect(at());
+        let server = start(sim, &Limits::default());
+        sim.shutdown_on_signals(server.one()).unwrap();
+        let peer = sim.connect(server.addr(0));
         sim.pause(peer);
         let value = Dice(sim.seed()).bytes(50_000);
         sim.send(peer, &request(&[b"ECHO", &value]));
         sim.run_for(ms(500));
         sim.raise(15);
         sim.run_for(ms(50));
-        assert!(!sim.is_over(&server), "the reply waits");
+        assert!(!sim.is_over(server.one()), "the reply waits");
         sim.resume(peer);
         sim.run_until(MINUTE, |sim| sim.saw_eof(peer));
         assert!(*sim.received(peer) == bulk(&value)[..]);
         sim.shutdown(peer);
         assert_eq!(sim.run(MINUTE), Ended::Over);
-        assert!(sim.take_result(&server).unwrap().is_ok());
+        assert!(sim.take_result(server.one()).unwrap().is_ok());
     });
 }

@@ -7,6 +7,19 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+/// Tests that take the number of workers, as the program's option has it.
+macro_rules! with_one_and_three_workers {
+    ($($name:ident)*) => {
+        mod one_worker {
+            $(#[test] fn $name() { super::$name("1"); })*
+        }
+        mod three_workers {
+            $(#[test] fn $name() { super::$name("3"); })*
+        }
+    };
+}
+pub(crate) use with_one_and_three_workers;
+
 /// No wait is longer; none that succeeds is nearly as long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -15,12 +15,11 @@ fn is_installed(tool: &str) -> bool {
     false
 }
 
-#[test]
-fn redis_cli() {
+fn redis_cli(workers: &str) {
     if !is_installed("redis-cli") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start(&["--workers", workers]);
     for (args, expected) in [
         (&["ping"][..], "PONG\n"),
         (&["set", "greeting", "hello there"], "OK\n"),
@@ -44,12 +43,11 @@ fn redis_cli() {
     }
 }
 
-#[test]
-fn redis_benchmark() {
+fn redis_benchmark(workers: &str) {
     if !is_installed("redis-benchmark") {
         return;
     }
-    let server = Server::start(&[]);
+    let server = Server::start(&["--workers", workers]);
     for depth in ["1", "16"] {
         let mut benchmark = Command::new("redis-benchmark");
         benchmark.args([
@@ -81,4 +79,9 @@ fn redis_benchmark() {
         }
     }
     server.assert_serves();
+}
+
+crate::support::with_one_and_three_workers! {
+    redis_cli
+    redis_benchmark
 }

@@ -2,6 +2,7 @@
 
 use super::super::glob;
 use super::super::reply::{self, Full, Out};
+use super::super::server::Totals;
 use super::admin::VERSION;
 use super::table::{self, COMMANDS, Spec};
 use super::{Call, Effect, Outcome, Refusal, is, quoted};
@@ -72,7 +73,7 @@ impl<'r, O: Out> Call<'r, '_, O> {
             ("appendonly", "no".into()),
             ("databases", "1".into()),
             ("maxclients", limits.clients_max.to_string()),
-            ("maxmemory", self.maxmemory().to_string()),
+            ("maxmemory", self.server.maxmemory().to_string()),
             ("maxmemory-policy", "noeviction".into()),
             ("proto-max-bulk-len", limits.bulk_bytes_max.to_string()),
             (
@@ -82,77 +83,10 @@ impl<'r, O: Out> Call<'r, '_, O> {
         ]
     }
 
-    /// Redis says 0 for no limit.
-    fn maxmemory(&self) -> u64 {
-        match self.server.store.bytes_max() {
-            u64::MAX => 0,
-            bytes => bytes,
-        }
-    }
-
     pub(super) fn info(&mut self) -> Outcome<'r> {
-        let wanted = self.args.from(1);
-        let all = wanted.is_empty()
-            || wanted.iter().any(|arg| {
-                ["all", "default", "everything"]
-                    .iter()
-                    .any(|word| is(arg, word))
-            });
-        let mut text = String::new();
-        for (name, lines) in self.sections() {
-            if all || wanted.iter().any(|arg| is(arg, name)) {
-                let blank = if text.is_empty() { "" } else { "\r\n" };
-                // Writing to a string cannot fail.
-                let _ = write!(text, "{blank}# {name}\r\n{lines}");
-            }
-        }
-        reply::bulk(self.out, text.as_bytes())?;
+        let totals = self.server.totals(self.now_ms);
+        info(self.out, self.args.from(1).iter(), &totals)?;
         Ok(Effect::None)
-    }
-
-    fn sections(&self) -> [(&'static str, String); 5] {
-        let (store, stats) = (&self.server.store, &self.server.stats);
-        let uptime = self.now_ms.saturating_sub(stats.started_ms) / 1000;
-        let keyspace = match store.len() {
-            0 => String::new(),
-            keys => format!("db0:keys={keys},expires={},avg_ttl=0\r\n", store.expiring()),
-        };
-        [
-            (
-                "Server",
-                format!(
-                    "redis_version:{VERSION}\r\nserver_name:kv\r\nredis_mode:standalone\r\n\
-                     uptime_in_seconds:{uptime}\r\nuptime_in_days:{}\r\n",
-                    uptime / 86_400
-                ),
-            ),
-            (
-                "Clients",
-                format!("connected_clients:{}\r\n", stats.clients),
-            ),
-            (
-                "Memory",
-                format!(
-                    "used_memory:{}\r\nmaxmemory:{}\r\nmaxmemory_policy:noeviction\r\n",
-                    store.used_bytes(),
-                    self.maxmemory()
-                ),
-            ),
-            (
-                "Stats",
-                format!(
-                    "total_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
-                     rejected_connections:{}\r\nexpired_keys:{}\r\n\
-                     client_output_buffer_limit_disconnections:{}\r\n",
-                    stats.connections,
-                    stats.commands,
-                    stats.rejected,
-                    store.expired(),
-                    stats.cut,
-                ),
-            ),
-            ("Keyspace", keyspace),
-        ]
     }
 
     pub(super) fn command(&mut self) -> Outcome<'r> {
@@ -200,6 +134,68 @@ impl<'r, O: Out> Call<'r, '_, O> {
         }
         Ok(Effect::None)
     }
+}
+
+/// The reply to `INFO` with these arguments.
+pub(in super::super) fn info<'a>(
+    out: &mut impl Out,
+    wanted: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    totals: &Totals,
+) -> Result<(), Full> {
+    let all = wanted.len() == 0
+        || wanted.clone().any(|arg| {
+            ["all", "default", "everything"]
+                .iter()
+                .any(|word| is(arg, word))
+        });
+    let mut text = String::new();
+    for (name, lines) in sections(totals) {
+        if all || wanted.clone().any(|arg| is(arg, name)) {
+            let blank = if text.is_empty() { "" } else { "\r\n" };
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{blank}# {name}\r\n{lines}");
+        }
+    }
+    reply::bulk(out, text.as_bytes())
+}
+
+fn sections(totals: &Totals) -> [(&'static str, String); 5] {
+    let keyspace = match totals.keys {
+        0 => String::new(),
+        keys => format!("db0:keys={keys},expires={},avg_ttl=0\r\n", totals.expiring),
+    };
+    [
+        (
+            "Server",
+            format!(
+                "redis_version:{VERSION}\r\nserver_name:kv\r\nredis_mode:standalone\r\n\
+                 uptime_in_seconds:{}\r\nuptime_in_days:{}\r\n",
+                totals.uptime_s,
+                totals.uptime_s / 86_400
+            ),
+        ),
+        (
+            "Clients",
+            format!("connected_clients:{}\r\n", totals.clients),
+        ),
+        (
+            "Memory",
+            format!(
+                "used_memory:{}\r\nmaxmemory:{}\r\nmaxmemory_policy:noeviction\r\n",
+                totals.used_bytes, totals.maxmemory
+            ),
+        ),
+        (
+            "Stats",
+            format!(
+                "total_connections_received:{}\r\ntotal_commands_processed:{}\r\n\
+                 rejected_connections:{}\r\nexpired_keys:{}\r\n\
+                 client_output_buffer_limit_disconnections:{}\r\n",
+                totals.connections, totals.commands, totals.rejected, totals.expired, totals.cut,
+            ),
+        ),
+        ("Keyspace", keyspace),
+    ]
 }
 
 /// One element of `COMMAND INFO`: ten fields, of which the last four stay empty.

@@ -4,6 +4,7 @@ use super::super::glob;
 use super::super::number::Decimal;
 use super::super::reply::{self, Out};
 use super::super::resp::Args;
+use super::super::server::Shard;
 use super::{Call, Effect, Outcome, Refusal, SYNTAX, integer, is, quoted};
 
 /// Keys that a `SCAN` without `COUNT` looks at, as in Redis.
@@ -101,19 +102,16 @@ impl<'r, O: Out> Call<'r, '_, O> {
     }
 
     pub(super) fn scan(&mut self) -> Outcome<'r> {
-        let cursor: u64 = match self.args.at(1) {
-            b"" => 0,
-            text => {
-                let cursor = str::from_utf8(text).ok().and_then(|text| text.parse().ok());
-                cursor.ok_or(Refusal::Error("ERR invalid cursor"))?
-            }
-        };
+        let cursor = cursor(self.args.at(1)).ok_or(Refusal::Error("ERR invalid cursor"))?;
         let options = ScanOptions::parse(self.args.from(2))?;
+        // The shards take turns in the numbers, so that a cursor tells its shard; they are scanned one after another.
+        let Shard { index, count } = self.server.shard;
+        let cursor = cursor / count;
         let end = self.server.store.page_end(cursor, options.count);
         let next = if end < self.server.store.cursor_end() {
-            end
+            end * count + index
         } else {
-            0
+            (index + 1) % count
         };
         reply::array(self.out, 2)?;
         reply::bulk(self.out, Decimal::unsigned(next).as_bytes())?;
@@ -134,6 +132,14 @@ impl<'r, O: Out> Call<'r, '_, O> {
             reply::bulk(self.out, key)?;
         }
         Ok(Effect::None)
+    }
+}
+
+/// The number that a `SCAN` goes on from; its remainder by the number of shards is the shard.
+pub(super) fn cursor(text: &[u8]) -> Option<u64> {
+    match text {
+        b"" => Some(0),
+        text => str::from_utf8(text).ok()?.parse().ok(),
     }
 }
 

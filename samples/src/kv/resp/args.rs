@@ -11,7 +11,7 @@ pub struct Args<'a> {
 
 impl<'a> Args<'a> {
     #[inline]
-    pub(super) fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
+    pub(in super::super) fn new(bytes: &'a [u8], spans: &'a [Span]) -> Self {
         Args { bytes, spans }
     }
 
