@@ -18,6 +18,8 @@ usage: bench/run.sh NAME...
   messages   messages per second into a busy loop, against tokio's mpsc
   deadlines  nanoseconds to arm and to move a deadline, a million live
   kv         CPU per request of the kv sample, against redis-server
+  server     10,000 connections active on two workers, clients that are killed, a drain under load
+  fibers     a fiber's switch, life and memory, and echo on fibers against enum machines
   all        all of them
 Ends with 1 if a limit is missed. Do nothing else on the machine meanwhile.
 END
@@ -32,6 +34,8 @@ declare -A messages_ratio_min=([1]=4 [4]=20) # by the number of senders
 deadline_move_ns_max=25
 deadline_arm_ns_max=30
 kv_ratio_max=1.0
+fiber_echo_ratio_max=1.05
+fiber_parked_bytes_max=4608 # a page, and what the loop keeps of a machine
 
 failed=()
 
@@ -211,8 +215,39 @@ cpu_per_request() {
     calc "($after - $before) * 1000000000 / $(getconf CLK_TCK) / $requests" '%.0f\n'
 }
 
+# The program starts a server and clients as processes of its own, and says PASS or FAIL itself.
+measure_server() {
+    local program
+    program=$(build_program bench server)
+    need_descriptors 10300
+    echo "The server, two workers, replies of 64 bytes:"
+    "$program" measure || failed+=(server)
+}
+
+measure_fibers() {
+    local program machine fiber bytes count
+    program=$(build_program bench fibers)
+    echo "Fibers, against the bare coroutine and the enum machine that does the same:"
+    "$program" | tee "$work/fibers" | sed 's/^/  /'
+    for count in 10000 100000; do
+        bytes=$(awk -v count="$count" '$1 == "parked" && $2 == count { print $4 }' "$work/fibers")
+        verdict "fibers-parked-$count" "$bytes <= $fiber_parked_bytes_max" "$bytes bytes each, at most $fiber_parked_bytes_max"
+    done
+    machine=$(awk '$1 == "echo" && $2 == "machine" { print $3 }' "$work/fibers")
+    fiber=$(awk '$1 == "echo" && $2 == "fiber" { print $3 }' "$work/fibers")
+    verdict fibers-echo "$fiber <= $fiber_echo_ratio_max * $machine" \
+        "$fiber ns of CPU per message, enum machine $machine ns, ratio $(calc "$fiber / $machine" %.3f), at most $fiber_echo_ratio_max"
+    want_valgrind
+    install_missing
+    load=$(build_program bench load)
+    count_instructions "$program" serve --as machine
+    machine=$result
+    count_instructions "$program" serve --as fiber
+    echo "  user-space instructions per message: fiber $result, enum machine $machine"
+}
+
 [ $# -gt 0 ] || set -- --help
-names=(echo idle messages deadlines kv)
+names=(echo idle messages deadlines kv server fibers)
 case $1 in
 -h | --help)
     usage
