@@ -94,17 +94,17 @@ fn r12_a_connection_costs_no_allocation_on_any_thread_of_the_server() {
             drop(clients);
             eventually("all are closed", || server.stats().connections == 0);
         };
-        // Queues and spare buffers grow to their size; tables are made.
+        // Queues and spare buffers grow to their size, on a busy machine now and then once more; tables are made.
         let mut counts = Vec::new();
-        for _ in 0..10 {
+        let clean = |counts: &[usize]| counts.iter().rev().take_while(|&&count| count == 0).count();
+        while clean(&counts) < 5 {
+            assert!(
+                counts.len() < 100,
+                "{dispatch:?}: allocations per 100 connections {counts:?}"
+            );
             let before = COUNT.load(SeqCst);
             crowd();
             counts.push(COUNT.load(SeqCst) - before);
         }
-        let clean = counts.iter().rev().take_while(|&&count| count == 0).count();
-        assert!(
-            clean >= 5,
-            "{dispatch:?}: allocations per 100 connections {counts:?}"
-        );
     }
 }

@@ -145,7 +145,6 @@ fn serve(mut args: Args) -> Result<()> {
     let server = Server::<Stream<Echo>>::builder()
         .listen("127.0.0.1:0")
         .workers(workers)
-        .pin(true)
         .connections(connections)
         .dispatch(dispatch)
         .on_notice(|_| ())

@@ -20,6 +20,8 @@ pub(super) struct Bound {
     pub shared: Vec<(usize, ListenSocket)>,
     /// Each worker's own.
     pub own: Vec<Vec<(usize, ListenSocket)>>,
+    /// Which of the acceptor's were a predecessor's.
+    taken: Vec<usize>,
 }
 
 impl Bound {
@@ -34,7 +36,7 @@ impl Bound {
     ) -> Result<Self> {
         let mut taken = taken
             .into_iter()
-            .map(|(text, fd)| Ok((text, adopt(fd)?)))
+            .map(|(text, fd)| Ok((text, ListenSocket::from_fd(fd)?)))
             .collect::<Result<Vec<_>>>()?;
         let mut bound = Self {
             own: (0..own.unwrap_or(0)).map(|_| Vec::new()).collect(),
@@ -56,6 +58,14 @@ impl Bound {
             ));
         }
         Ok(bound)
+    }
+
+    /// Makes the files of a predecessor's sockets this process's to remove. Not before it serves: until then they are the
+    /// predecessor's, which goes on if this process fails.
+    pub fn own_files(&mut self) {
+        for &at in &self.taken {
+            self.shared[at].1.own_file();
+        }
     }
 
     /// Copies of all sockets, with their addresses, for a successor.
@@ -81,7 +91,10 @@ impl Bound {
         }
         match addr {
             Addr::Tcp(addr) if !self.own.is_empty() => self.spread(addr, here, options),
-            _ if !here.is_empty() => here.into_iter().try_for_each(|socket| self.share(socket)),
+            _ if !here.is_empty() => here.into_iter().try_for_each(|socket| {
+                self.taken.push(self.shared.len());
+                self.share(socket)
+            }),
             Addr::Tcp(addr) => self.share(ListenSocket::tcp(addr, options)?),
             Addr::Unix(path) => self.share(ListenSocket::unix(path.as_path(), options)?),
         }
@@ -167,11 +180,4 @@ impl OwnSockets {
         // Nothing under the lock panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A predecessor's socket: its file, if it has one, is this process's to remove now.
-fn adopt(fd: OwnedFd) -> Result<ListenSocket> {
-    let mut socket = ListenSocket::from_fd(fd)?;
-    socket.own_file();
-    Ok(socket)
 }

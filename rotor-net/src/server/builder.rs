@@ -5,7 +5,7 @@ use super::bind::Wanted;
 use super::cores::Pin;
 use super::gate::Ending;
 use super::picker::Dispatch;
-use super::report::{Notice, Watch};
+use super::report::{Notice, Watch, guarded};
 use super::worker::Restarts;
 use crate::Limits;
 use rotor_fsm::{Config, Error, Hosts, ListenOptions, Machine, Never, available_parallelism};
@@ -81,14 +81,14 @@ impl Default for Settings {
             wanted: Vec::new(),
             options: ListenOptions::default(),
             workers: Workers::Auto,
-            pin: Pin::No,
+            pin: Pin::Auto,
             connections: Limits::default().connections,
             dispatch: Dispatch::default(),
             limits: Limits::default(),
             fds_max: 1 << 20,
             preallocate: None,
             configs: Box::new(|_| Config::default()),
-            watch: Arc::new(|notice| eprintln!("{notice}")),
+            watch: guarded(|notice| eprintln!("{notice}")),
             restarts: Restarts::default(),
             heeds_signals: false,
             grace: Duration::from_secs(10),
@@ -139,8 +139,9 @@ impl<M: Machine, C, T> Builder<M, C, T> {
         self
     }
 
-    /// Whether, or to which cores, threads are pinned. Default not. `true`: over the cores that the process may use, the
-    /// first left to the acceptor if there are more cores than workers. Refusals are noticed, and the server goes on.
+    /// Whether, or to which cores, threads are pinned. Default `true`: over the cores that the process may use, the first
+    /// left to the acceptor if there are more cores than workers. Refusals are noticed, and the server goes on. Say
+    /// `false` where several such processes share a machine: they would all choose the same cores.
     pub fn pin(mut self, pin: impl Into<Pin>) -> Self {
         self.settings.pin = pin.into();
         self
@@ -179,16 +180,16 @@ impl<M: Machine, C, T> Builder<M, C, T> {
         self
     }
 
-    /// The configuration of each worker's loop. Default [`Config::default`].
+    /// The configuration of each worker's loop. Default [`Config::default`]. `core` and `thread_name` are not looked at.
     pub fn config(mut self, configs: impl Fn(usize) -> Config + Send + Sync + 'static) -> Self {
         self.settings.configs = Box::new(configs);
         self
     }
 
     /// Who hears what the server notices, such as a worker that failed. Default: standard error. Called on the thread
-    /// where it happens; must not block.
+    /// where it happens; must not block. A panic in it is forgotten.
     pub fn on_notice(mut self, watch: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.settings.watch = Arc::new(watch);
+        self.settings.watch = guarded(watch);
         self
     }
 
@@ -229,7 +230,7 @@ impl<M: Machine, C, T> Builder<M, C, T> {
     }
 
     /// Lets [`Server::broadcast`] send messages of type `U` to all workers: `hear` runs on each worker's thread, with its
-    /// context.
+    /// context. A panic in it ends the worker's loop, which is then started again.
     pub fn on_message<U: Send + 'static>(
         self,
         hear: impl Fn(U, &mut M::Context) + Send + Sync + 'static,

@@ -12,9 +12,9 @@ use rotor_fsm::{Config, Loop, Machine, Response, Scope};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Pin {
     /// Threads run where the system puts them.
-    #[default]
     No,
     /// Over all cores that the process may use.
+    #[default]
     Auto,
     /// Over these cores, in this order.
     Cores(Vec<usize>),
@@ -263,7 +263,8 @@ mod tests {
     #[test]
     fn a_wish_is_made_from_what_is_at_hand() {
         assert_eq!(Pin::from(true), Pin::Auto);
-        assert_eq!(Pin::from(false), Pin::default());
+        assert_eq!(Pin::from(true), Pin::default());
+        assert_eq!(Pin::from(false), Pin::No);
         assert_eq!(Pin::from(vec![1, 2]), Pin::from([1, 2]));
         assert_eq!(Pin::from(&[1, 2][..]), Pin::from([1, 2]));
     }

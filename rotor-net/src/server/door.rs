@@ -77,8 +77,8 @@ pub struct Door<R: Roles> {
 /// Makes machines of connections, and remembers them.
 struct Opener<R: Roles> {
     seed: DoorSeed<R>,
-    /// The machines of connections, by the index of their ids. Some have ended.
-    connections: Vec<MachineId>,
+    /// The machines of connections, by the index of their ids; `None` where another machine is. Some have ended.
+    connections: Vec<Option<MachineId>>,
     is_finishing: bool,
 }
 
@@ -173,10 +173,12 @@ impl<R: Roles> Door<R> {
         self.intakes.close();
         self.opener.seed.sockets.close();
         self.opener.is_finishing = true;
-        for &id in &self.opener.connections {
+        for &id in self.opener.connections.iter().flatten() {
             // There are never more than machines, so there is always room.
             let _ = scope.ask_to_finish(id);
         }
+        let tally = &self.opener.seed.ledger.workers[self.opener.seed.worker];
+        tally.is_finishing.store(true, Ordering::SeqCst);
     }
 }
 
@@ -228,9 +230,9 @@ impl<R: Roles> Opener<R> {
     fn remember(&mut self, id: MachineId, scope: &mut Scope<'_, Door<R>>) {
         let index = id.index() as usize;
         if self.connections.len() <= index {
-            self.connections.resize(index + 1, id);
+            self.connections.resize(index + 1, None);
         }
-        self.connections[index] = id;
+        self.connections[index] = Some(id);
         if self.is_finishing {
             // There are never more than machines, so there is always room.
             let _ = scope.ask_to_finish(id);

@@ -52,13 +52,21 @@ pub struct Opening {
     pub(super) sockets: Vec<(usize, ListenSocket)>,
     /// Who is to be told when the listeners close.
     pub(super) usher: Option<Notifier<Closing>>,
+    /// Told how it went.
+    pub(super) opened: Sender<Result<()>>,
 }
 
-/// The way to a worker that is up.
+/// The way to a worker that is up. Dropping it ends the worker's loop: no worker outlives the acceptor, however that ends.
 pub struct Post {
     pub(super) orders: Notifier<Order>,
     /// Shuts its loop down.
     pub(super) shutdown: Box<dyn Fn(Duration) + Send>,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        (self.shutdown)(Duration::ZERO);
+    }
 }
 
 /// What an acceptor is made from.
@@ -160,11 +168,11 @@ impl Machine for Gate {
         scope: &mut Scope<'_, Self>,
     ) -> Result<Response<Self>> {
         match message {
-            GateMessage::Open(opening) => self.open(opening, scope)?,
+            GateMessage::Open(opening) => self.open(opening, scope),
             GateMessage::Room(Room) => self.needs_look = self.intakes.resume(true, scope),
             GateMessage::Returned(arrival) => self.pending.push_back(arrival),
             GateMessage::Up(worker, post) => self.up(worker, post),
-            GateMessage::Down(worker) => self.workers[worker].post = None,
+            GateMessage::Down(worker) => self.workers[worker] = Worker::default(),
             GateMessage::Gone(worker) => {
                 self.workers[worker] = Worker {
                     is_gone: true,
@@ -189,16 +197,20 @@ impl Machine for Gate {
 
 impl Gate {
     /// Begins to listen, unless the end has begun already.
-    fn open(&mut self, opening: Opening, scope: &mut Scope<'_, Self>) -> Result<()> {
+    fn open(&mut self, opening: Opening, scope: &mut Scope<'_, Self>) {
         self.usher = opening.usher;
         if !matches!(self.phase, Phase::Serving) {
             self.stop_listening(false, scope);
-            return Ok(());
         }
-        for (address, socket) in opening.sockets {
-            self.intakes.open(address, socket, scope)?;
-        }
-        Ok(())
+        let mut sockets = opening.sockets.into_iter();
+        let opened = match self.phase {
+            Phase::Serving => {
+                sockets.try_for_each(|(address, socket)| self.intakes.open(address, socket, scope))
+            }
+            _ => Ok(()),
+        };
+        // Who starts the server waits for it, and ends it after an error.
+        let _ = opening.opened.try_send(opened);
     }
 
     /// Takes what waits at a listener.
@@ -268,7 +280,7 @@ impl Gate {
         if matches!(self.phase, Phase::Ending) {
             (post.shutdown)(Duration::ZERO);
         }
-        let is_draining = !matches!(self.phase, Phase::Serving);
+        let is_draining = matches!(self.phase, Phase::Draining(_));
         self.workers[worker] = Worker {
             post: Some(post),
             is_gone: false,
@@ -286,7 +298,9 @@ impl Gate {
         if self.needs_look {
             at = at.min(now + REST);
         }
-        if !self.pending.is_empty() || self.workers.iter().any(|worker| worker.owes_finish) {
+        // Who waits for a worker that is down goes on when it is up.
+        let is_one_up = self.workers.iter().any(|worker| worker.post.is_some());
+        if self.is_one_to_finish() || is_one_up && !self.pending.is_empty() {
             at = at.min(now + RETRY);
         }
         // `NEVER` clears it.

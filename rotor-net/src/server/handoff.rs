@@ -7,7 +7,8 @@
 //!
 //! The sockets are shared from the offer on: connections wait in the same queues whichever process accepts, so there is
 //! no moment without a listener. The old process goes on serving until it reads the answer [`READY`]; if the stream
-//! ends without it, the new process has failed, and nothing has happened. Invariant: descriptors that belong to no
+//! ends without it, the new process has failed, and nothing has happened. One that waits no longer says [`DISMISSED`]; one
+//! that has ended before the answer says nothing, and the new process goes on. Invariant: descriptors that belong to no
 //! whole and valid offer are closed here, whatever the other side sends.
 //!
 //! All of it works outside of a loop: [`take`] blocks, with a bound, and [`offer`] never does.
@@ -24,7 +25,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,9 @@ use std::time::{Duration, Instant};
 
 /// The one byte by which the new process says that it accepts connections.
 pub const READY: u8 = b'R';
+
+/// The one byte by which the old process says that it waits no longer and goes on serving.
+pub const DISMISSED: u8 = b'D';
 
 /// The byte that carries a batch of descriptors.
 const BATCH: u8 = b'F';
@@ -103,14 +107,32 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// Says that this process accepts connections, so that the old one drains and ends.
+    /// Says that this process accepts connections, so that the old one drains and ends. If that has ended already,
+    /// nobody needs to hear it: this one goes on.
     ///
     /// # Errors
-    /// What the system says if the old process is not there to hear it. It has ended then; this one may go on.
+    /// `TimedOut` if the old process has waited too long, and goes on serving; else what the system says.
     pub fn ready(mut self) -> io::Result<()> {
         #[cfg(target_vendor = "apple")]
         rustix::net::sockopt::set_socket_nosigpipe(&self.stream, true)?;
-        self.stream.write_all(&[READY])
+        match self.stream.write_all(&[READY]) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => match self.is_dismissed() {
+                true => Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the old process has waited too long for this one to serve, and goes on",
+                )),
+                false => Ok(()),
+            },
+            told => told,
+        }
+    }
+
+    /// Whether the old process has closed the stream because it waits no longer.
+    fn is_dismissed(&mut self) -> bool {
+        let mut last = [0];
+        self.stream.set_nonblocking(true).is_ok()
+            && self.stream.read(&mut last).is_ok_and(|n| n > 0)
+            && last == [DISMISSED]
     }
 }
 

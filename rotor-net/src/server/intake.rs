@@ -92,7 +92,8 @@ impl Intakes {
         };
         for _ in 0..BATCH {
             let Some(place) = self.ledger.reserve() else {
-                self.wait_for_room(at, scope);
+                self.pause(at, scope);
+                self.wait_for_room();
                 return true;
             };
             match scope.accept(&self.all[at].listener) {
@@ -141,11 +142,15 @@ impl Intakes {
             scope.resume_listener(&intake.listener);
             intake.is_paused = false;
         }
-        self.all.iter().any(|one| one.is_paused)
+        let is_one_paused = self.all.iter().any(|one| one.is_paused);
+        if is_one_paused {
+            // Another machine was faster: waits for the next place.
+            self.wait_for_room();
+        }
+        is_one_paused
     }
 
-    fn wait_for_room<M: Machine>(&mut self, at: usize, scope: &mut Scope<'_, M>) {
-        self.pause(at, scope);
+    fn wait_for_room(&mut self) {
         if !self.is_waiting {
             self.is_waiting = true;
             self.ledger.places.wait(Change::Room, self.room.clone());

@@ -8,8 +8,9 @@ use super::places::{Places, Tell};
 use super::report::{WorkerState, WorkerStats};
 use super::table::{ConnectionId, Table};
 use rotor_fsm::{Detached, Lease, Lessor, Notifier};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::Instant;
 
 pub(super) struct Ledger {
@@ -17,11 +18,15 @@ pub(super) struct Ledger {
     pub workers: Box<[Tally]>,
     /// Taken by connections, and by those that are being accepted.
     pub places: Places<Notifier<Room>>,
+    /// Connections that are entered: not more than places are taken, and as many as the loads add up to.
+    open: AtomicUsize,
     started: Instant,
     pub accepted: AtomicU64,
     pub shed: AtomicU64,
     pub pauses: AtomicU64,
     pub returned: AtomicU64,
+    /// The server's own threads, which must not wait for its end.
+    threads: Mutex<Vec<ThreadId>>,
 }
 
 /// What is known of one worker.
@@ -35,6 +40,8 @@ pub(super) struct Tally {
     pub refused: AtomicU64,
     /// Times its loop was made.
     pub lives: AtomicU64,
+    /// Its door takes nothing any more but what it is handed.
+    pub is_finishing: AtomicBool,
     state: AtomicU8,
     /// Where it is pinned: a core's number and one, or 0.
     core: AtomicU32,
@@ -99,17 +106,33 @@ impl Ledger {
             table,
             workers: (0..workers).map(|_| Tally::default()).collect(),
             places: Places::new(connections_max),
+            open: AtomicUsize::new(0),
             started: Instant::now(),
             accepted: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             pauses: AtomicU64::new(0),
             returned: AtomicU64::new(0),
+            threads: Mutex::new(Vec::new()),
         }
+    }
+
+    /// The calling thread is the server's.
+    pub fn enlist_thread(&self) {
+        self.threads().push(std::thread::current().id());
+    }
+
+    /// Whether the calling thread is the server's.
+    pub fn is_own_thread(&self) -> bool {
+        self.threads().contains(&std::thread::current().id())
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<ThreadId>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections now.
     pub fn open(&self) -> usize {
-        self.places.taken()
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Connections of a worker now.
@@ -152,6 +175,7 @@ impl Lessor for Ledger {
             self.workers[usize::from(worker)]
                 .load
                 .fetch_sub(1, Ordering::SeqCst);
+            self.open.fetch_sub(1, Ordering::SeqCst);
             self.places.leave();
         }
     }
@@ -173,6 +197,7 @@ impl Place {
             return None;
         };
         ledger.accepted.fetch_add(1, Ordering::Relaxed);
+        ledger.open.fetch_add(1, Ordering::SeqCst);
         let tally = &ledger.workers[worker];
         tally.load.fetch_add(1, Ordering::SeqCst);
         tally.given.fetch_add(1, Ordering::Relaxed);

@@ -17,7 +17,6 @@
 //!
 //! let server = Server::<Stream<Echo>>::builder()
 //!     .listen("127.0.0.1:6000")
-//!     .pin(true)
 //!     .drain_on_signals(Duration::from_secs(10))
 //!     .start(|_worker| Ok(()), |connection, _context| connection.stream(()))?;
 //! println!("listening at {}", server.addresses()[0]);
@@ -29,9 +28,9 @@
 //!
 //! - **The connection limit is reached:** accepting pauses; connections wait in the kernel's queue. **The process is
 //!   out of descriptors:** connections that wait are taken with a spare descriptor and closed, counted as shed.
-//! - **A worker fails** outside its machines (a panic of an end hook or in a context's drop, an error of libuv): its
-//!   connections are closed, those it had not opened yet go to the other workers, and so does its share; it is started
-//!   again, see [`Restarts`]. A machine that panics ends alone.
+//! - **A worker fails** outside its machines (a panic of an end hook or of who hears a broadcast, an error of libuv, a
+//!   program that shuts the worker's loop down): its connections are closed, those it had not opened yet go to the other
+//!   workers, and so does its share; it is started again, see [`Restarts`]. A machine that panics ends alone.
 //! - **A drain:** listeners close, every connection is asked to [finish](crate::Protocol::finish); when none is left, or
 //!   at the deadline, all other machines are, and what is left then is closed. The report says how many connections
 //!   ended by themselves and how many were cut.
@@ -72,7 +71,7 @@ use self::door::DoorMessage;
 use self::gate::{Ending, Gate, GateMessage};
 use self::ledger::Ledger;
 use self::usher::Usher;
-use rotor_fsm::{Addr, ErrorKind, FdLimit, LoopThread, Machine, Never, Notifier, Result};
+use rotor_fsm::{Addr, Error, ErrorKind, FdLimit, LoopThread, Machine, Never, Notifier, Result};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -86,7 +85,7 @@ rotor_fsm::compose! {
 /// A running server: an acceptor and workers, on threads of their own.
 ///
 /// Connections are served by machines of type `M`, on loops of `C`; workers hear messages of type `T`. Dropping it stops
-/// it at once, and waits for its threads.
+/// it at once, and waits for its threads, unless it is dropped on one of them.
 pub struct Server<M: Machine, C = M, T: Send + 'static = Never> {
     gate: Notifier<GateMessage>,
     main: Option<LoopThread<Main>>,
@@ -152,7 +151,8 @@ impl<M: Machine, C, T: Send + 'static> Server<M, C, T> {
         }
     }
 
-    /// Stops listening, lets connections finish for at most `grace`, ends, and says how that went.
+    /// Stops listening, lets connections finish for at most `grace`, ends, and says how that went. Handlers and jobs that
+    /// run at the end are waited for, however long they take.
     ///
     /// # Errors
     /// As [`join`](Self::join).
@@ -172,13 +172,23 @@ impl<M: Machine, C, T: Send + 'static> Server<M, C, T> {
     /// Waits until the server has ended, by a signal, a successor or a [`Stopper`].
     ///
     /// # Errors
-    /// If every worker has failed too often to be restarted, or the acceptor failed.
+    /// If every worker has failed too often to be restarted, or the acceptor failed. On one of the server's own threads,
+    /// which would wait for itself: then the server stops at once, and nobody waits.
     pub fn join(mut self) -> Result<DrainReport> {
         self.wait()?;
         Ok(self.ending.report())
     }
 
     fn wait(&mut self) -> Result<()> {
+        if self.ledger.is_own_thread() {
+            self.stopper().drain(Duration::ZERO);
+            // They end by themselves; to wait for them here would be for ever.
+            std::mem::forget(self.main.take());
+            self.threads.clear();
+            return Err(Error::msg(
+                "a server was waited for on one of its own threads; it stops unattended",
+            ));
+        }
         let ended = self.main.take().map_or(Ok(()), LoopThread::join);
         let mut panicked = false;
         for thread in self.threads.drain(..) {

@@ -11,8 +11,8 @@ pub enum Dispatch {
     /// Each in turn, however long connections last.
     RoundRobin,
     /// The kernel spreads them: each worker listens itself, on a socket of its own (`SO_REUSEPORT`). Saves the hand-over
-    /// between threads, and spreads few long-lived connections badly. TCP only; Unix sockets and inherited ones go by
-    /// least load.
+    /// between threads, and spreads few long-lived connections badly, and what comes
+    /// to a worker that is being restarted waits for it. TCP only; Unix sockets and inherited ones go by least load.
     ReusePort,
 }
 

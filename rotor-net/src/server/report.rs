@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use rotor_fsm::FdLimit;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -84,6 +85,14 @@ impl fmt::Display for Notice {
 
 /// Hears notices, on whatever thread they arise.
 pub(super) type Watch = Arc<dyn Fn(&Notice) + Send + Sync>;
+
+/// The program's hook, whose panics go no further: a notice that is not heard shall cost no thread. (Standard error may be
+/// closed, and then printing panics.)
+pub(super) fn guarded(watch: impl Fn(&Notice) + Send + Sync + 'static) -> Watch {
+    Arc::new(move |notice| {
+        let _ = catch_unwind(AssertUnwindSafe(|| watch(notice)));
+    })
+}
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -93,7 +93,7 @@ where
             threads: Vec::new(),
             ledger,
             doors: plan.doors.clone(),
-            addresses: bound.addresses,
+            addresses: std::mem::take(&mut bound.addresses),
             fd_limit,
             ending: settings.ending,
             kind: std::marker::PhantomData,
@@ -104,6 +104,7 @@ where
             Some(path) => server.start_usher(&path, copies, settings.watch)?,
             None => None,
         };
+        bound.own_files();
         server.open(bound.shared, usher)?;
         if let Some(taken) = taken {
             taken.ready()?;
@@ -162,19 +163,27 @@ impl Settings {
         ledger: &Arc<Ledger>,
         core: Option<usize>,
     ) -> Result<(LoopThread<Main>, Notifier<GateMessage>, Receiver<()>)> {
+        let (watch, notice, books) = (self.watch.clone(), self.watch.clone(), ledger.clone());
+        let hook = self.watch.clone();
         let config = Config {
             thread_name: "rotor-accept".to_owned(),
             // Every connection may come back from its worker.
             inbox_messages_max: ledger.places.max() + 1024,
-            on_end: Some(Box::new(|_, reason| match reason {
-                Reason::Failed(_) | Reason::Panicked(_) => Verdict::Stop,
+            on_end: Some(Box::new(move |id, reason| match reason {
+                // The acceptor, the first machine: its end is the loop's.
+                _ if id.index() == 0 => Verdict::Stop,
+                Reason::Failed(_) | Reason::Panicked(_) => {
+                    let why = reason.to_string();
+                    hook(&Notice::TakeoverFailed { why });
+                    Verdict::Continue
+                }
                 _ => Verdict::Continue,
             })),
             ..Config::default()
         };
-        let (watch, notice) = (self.watch.clone(), self.watch.clone());
         let (sender, alive) = bounded(0);
         let main = LoopThread::<Main>::spawn(config, move |_| {
+            books.enlist_thread();
             if let Some(Err(why)) = core.map(pin_current) {
                 notice(&Notice::NotPinned { worker: None, why });
             }
@@ -218,8 +227,17 @@ impl<M: Machine, C, T: Send + 'static> Server<M, C, T> {
             let name = format!("rotor-worker-{index}");
             let started = std::thread::Builder::new()
                 .name(name)
-                .spawn(move || thread.run())?;
-            self.threads.push(started);
+                .spawn(move || thread.run());
+            match started {
+                Ok(started) => self.threads.push(started),
+                Err(error) => {
+                    // The acceptor waits for the end of each, also of those that there will never be.
+                    (index..plan.cores.len()).for_each(|gone| {
+                        let _ = self.gate.send(GateMessage::Gone(gone));
+                    });
+                    return Err(error.into());
+                }
+            }
         }
         drop(ready);
         for _ in 0..self.threads.len() {
@@ -248,15 +266,23 @@ impl<M: Machine, C, T: Send + 'static> Server<M, C, T> {
         Ok(Some(main.spawn::<Usher>(seed).wait()?))
     }
 
-    /// Connections may come.
+    /// Connections may come. Waits until the acceptor listens.
     fn open(
         &self,
         sockets: Vec<(usize, ListenSocket)>,
         usher: Option<Notifier<Closing>>,
     ) -> Result<()> {
-        let opening = Opening { sockets, usher };
+        let (opened, answer) = bounded(1);
+        let opening = Opening {
+            sockets,
+            usher,
+            opened,
+        };
+        let refused = || Error::msg("the acceptor ended before it listened");
         // A refusal gives the sockets back, whose drop closes them.
-        let refused = |_| Error::msg("the acceptor ended before it listened");
-        self.gate.send(GateMessage::Open(opening)).map_err(refused)
+        self.gate
+            .send(GateMessage::Open(opening))
+            .map_err(|_| refused())?;
+        answer.recv().map_err(|_| refused())?
     }
 }

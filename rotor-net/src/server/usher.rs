@@ -76,6 +76,10 @@ impl Machine for Usher {
     }
 
     fn timeout(self, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        if let Some(successor) = &self.successor {
+            // It may have left.
+            let _ = scope.write(successor, &[handoff::DISMISSED]);
+        }
         Ok(self.give_up("it did not serve within a minute", scope))
     }
 }

@@ -11,7 +11,7 @@ use super::mesh::Mesh;
 use super::report::{Notice, Watch, WorkerState};
 use super::roles::Roles;
 use crate::{Limits, Streams};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use rotor_fsm::{
     Config, EndHook, Error, Full, Loop, Machine, MachineId, Notifier, Reason, Result, Setup,
     Spawner, Verdict, compose,
@@ -138,22 +138,26 @@ pub(super) struct Thread<R: Roles> {
 impl<R: Roles> Thread<R> {
     /// Runs until the server ends or the worker has failed too often.
     pub fn run(self) {
+        self.plan.ledger.enlist_thread();
         self.pin();
+        let tally = &self.plan.ledger.workers[self.index];
         let mut failures = Failures::new(&self.plan.restarts);
         loop {
-            let why = match catch_unwind(AssertUnwindSafe(|| self.live())) {
-                Ok(Ok(())) => break,
+            let ended = catch_unwind(AssertUnwindSafe(|| self.live()));
+            self.plan.doors.clear(self.index);
+            tally.set_machines(None);
+            let why = match ended {
+                Ok(Ok(())) if self.is_server_ending() => break,
+                Ok(Ok(())) => "the program shut its loop down".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(payload) => text_of(&*payload).to_owned(),
             };
-            self.plan.doors.clear(self.index);
-            let tally = &self.plan.ledger.workers[self.index];
-            tally.set_state(WorkerState::Starting);
-            tally.set_machines(None);
-            if self.ready.try_send(Err(Error::msg(why.clone()))).is_ok() {
+            if tally.lives.load(Ordering::Relaxed) == 0 {
                 // It never started: that is `start`'s to report.
+                let _ = self.ready.try_send(Err(Error::msg(why)));
                 break;
             }
+            tally.set_state(WorkerState::Starting);
             self.tell(GateMessage::Down(self.index));
             let restart_in = failures.next(Instant::now());
             (self.plan.watch)(&Notice::WorkerDown {
@@ -166,9 +170,14 @@ impl<R: Roles> Thread<R> {
                 break;
             }
         }
-        self.plan.ledger.workers[self.index].set_state(WorkerState::Gone);
+        tally.set_state(WorkerState::Gone);
         self.plan.sockets[self.index].close();
         self.tell(GateMessage::Gone(self.index));
+    }
+
+    /// Whether nothing shall be restarted any more.
+    fn is_server_ending(&self) -> bool {
+        self.alive.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     fn pin(&self) {
@@ -198,6 +207,7 @@ impl<R: Roles> Thread<R> {
         let _ = door_id.set(door.id());
         let tally = &self.plan.ledger.workers[self.index];
         let lives = tally.lives.fetch_add(1, Ordering::Relaxed) + 1;
+        tally.is_finishing.store(false, Ordering::SeqCst);
         self.plan.doors.set(self.index, door.clone());
         let (handle, counted) = (main_loop.handle(), main_loop.handle());
         tally.set_machines(Some(Box::new(move || counted.machines())));
@@ -209,8 +219,11 @@ impl<R: Roles> Thread<R> {
             },
         ));
         tally.set_state(WorkerState::Up);
-        if self.ready.try_send(Ok(())).is_err() || lives > 1 {
+        if lives > 1 {
             (self.plan.watch)(&Notice::WorkerUp { worker: self.index });
+        } else {
+            // There is a place for each worker's, which is sent once.
+            let _ = self.ready.try_send(Ok(()));
         }
         main_loop.run()
     }

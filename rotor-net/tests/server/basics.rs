@@ -118,10 +118,12 @@ fn what_cannot_start_says_why_and_leaves_nothing_behind() {
 
 #[test]
 fn workers_are_counted_and_pinned_as_asked() {
-    let server = start(builder().workers(1).pin(true));
+    let server = start(builder().workers(1));
     let stats = server.stats();
     assert_eq!(stats.workers.len(), 1);
     assert!(stats.workers[0].core.is_some(), "{stats:?}");
+    let unpinned = start(builder().workers(1).pin(false));
+    assert!(unpinned.stats().workers[0].core.is_none());
     let auto = start(builder().workers(Workers::Auto));
     assert!(!auto.stats().workers.is_empty());
 

@@ -6,6 +6,7 @@
 mod common;
 
 mod basics;
+mod corners;
 mod dispatch;
 mod drain;
 mod failures;

@@ -41,10 +41,7 @@ fn args() -> Result<Args> {
 }
 
 fn settled<M: Machine>(builder: Builder<M>, args: &Args) -> Builder<M> {
-    let builder = builder
-        .listen(&args.listen)
-        .pin(true)
-        .drain_on_signals(GRACE);
+    let builder = builder.listen(&args.listen).drain_on_signals(GRACE);
     match args.workers {
         Some(workers) => builder.workers(workers),
         None => builder,

@@ -168,14 +168,24 @@ impl Gate {
         }
     }
 
+    /// Whether, in a drain, a worker that is up has not yet stopped listening and asked its connections to finish.
+    pub(super) fn is_one_to_finish(&self) -> bool {
+        let tallies = &self.seed.ledger.workers;
+        matches!(self.phase, Phase::Draining(_))
+            && self.workers.iter().zip(tallies).any(|(worker, tally)| {
+                worker.post.is_some() && !tally.is_finishing.load(Ordering::SeqCst)
+            })
+    }
+
     fn look_at_drain(&mut self, scope: &mut Scope<'_, Self>) {
         let Phase::Draining(draining) = &self.phase else {
             return;
         };
         let ledger = &self.seed.ledger;
         let now = scope.now();
-        let is_over = now >= draining.until;
-        let owes = self.workers.iter().any(|worker| worker.owes_finish);
+        // Without workers nobody is left to wait for.
+        let is_over = now >= draining.until || self.workers.iter().all(|worker| worker.is_gone);
+        let owes = self.is_one_to_finish();
         let cut = ledger.open();
         if !is_over && (cut > 0 || owes || !self.pending.is_empty()) {
             return;
