@@ -82,21 +82,25 @@ pub enum UnixName<'a> {
     Abstract(&'a [u8]),
 }
 
+/// A path that begins with a zero byte, which no file's does, is an abstract name: so are they reported, too.
 impl<'a> From<&'a Path> for UnixName<'a> {
     fn from(path: &'a Path) -> Self {
-        UnixName::Path(path)
+        match path.as_os_str().as_bytes() {
+            [0, name @ ..] => UnixName::Abstract(name),
+            _ => UnixName::Path(path),
+        }
     }
 }
 
 impl<'a> From<&'a std::path::PathBuf> for UnixName<'a> {
     fn from(path: &'a std::path::PathBuf) -> Self {
-        UnixName::Path(path)
+        path.as_path().into()
     }
 }
 
 impl<'a> From<&'a str> for UnixName<'a> {
     fn from(path: &'a str) -> Self {
-        UnixName::Path(Path::new(path))
+        Path::new(path).into()
     }
 }
 
@@ -188,6 +192,7 @@ mod tests {
         let long = "x".repeat(200);
         assert!(RawUnix::new(long.as_str().into()).is_none());
         assert_eq!(RawUnix::new("/tmp/a".into()).unwrap().name().1, 6);
+        assert_eq!(UnixName::from("\0ab"), UnixName::Abstract(b"ab"));
         let name = RawUnix::new(UnixName::Abstract(b"ab"));
         assert_eq!(
             name.map(|name| name.name().1),

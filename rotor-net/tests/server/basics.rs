@@ -190,3 +190,19 @@ fn a_dropped_server_is_gone() {
     assert!(client.rest().len() <= 4, "closed, perhaps after `bye`");
     assert!(std::net::TcpStream::connect_timeout(&addr, Duration::from_secs(5)).is_err());
 }
+
+/// A name in Linux's abstract namespace needs no file, and can be listened at like any other.
+#[cfg(target_os = "linux")]
+#[test]
+fn it_listens_at_an_abstract_name() {
+    use std::os::linux::net::SocketAddrExt;
+    let name = format!("rotor-server-{}", std::process::id());
+    let server = start(builder().listen(&format!("unix:\0{name}")));
+    let addr = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let mut socket = UnixStream::connect_addr(&addr).unwrap();
+    socket.write_all(b"who\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(socket).read_line(&mut line).unwrap();
+    assert!(line == "0\n" || line == "1\n");
+    assert_eq!(server.stop().unwrap().cut, 0);
+}
