@@ -4,6 +4,7 @@
 //! driver below is libuv or the simulator. Effects take place when the dispatch ends: output leaves, dropped handles
 //! close, and spawned machines are created after the handler has returned.
 
+mod handing;
 mod parts;
 
 pub use self::parts::{Output, Own, Parts};
@@ -16,10 +17,10 @@ use crate::io::{Incoming, Listener, SignalWatch, Socket};
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::work::Tell;
-use crate::{Addr, Detached, MachineId, Response, Time};
+use crate::{Addr, MachineId, Response, Time};
 use std::marker::PhantomData;
 use std::time::Duration;
-use uv_sys_wrap::{ListenOptions, ListenSocket};
+use uv_sys_wrap::ListenOptions;
 
 /// What a handler of a machine of type `M` acts through.
 pub struct Scope<'a, M: Machine> {
@@ -219,38 +220,6 @@ impl<M: Machine> Scope<'_, M> {
         options: &ListenOptions,
     ) -> Result<Listener, IoError> {
         self.effects.listen(&at.into(), options, self.id)
-    }
-
-    /// Takes connections by hand from a socket that listens already: [`Io::Waiting`](crate::Io::Waiting) says that
-    /// there are some. For who accepts for other loops. Not in the simulator.
-    ///
-    /// # Errors
-    /// If the system refuses to watch it; `Invalid` in the simulator.
-    pub fn listen_on(&mut self, socket: ListenSocket) -> Result<Listener, IoError> {
-        self.effects.listen_on(socket, self.id)
-    }
-
-    /// Takes one connection from a listener opened with [`listen_on`](Self::listen_on); `None` if none waits. One
-    /// system call, no allocation.
-    ///
-    /// # Errors
-    /// `FdLimit` if the process is out of descriptors: the connection goes on waiting.
-    pub fn accept(&mut self, listener: &Listener) -> Result<Option<Detached>, IoError> {
-        self.effects.accept_detached(listener.id())
-    }
-
-    /// Makes a connection that another loop accepted one of this loop's, to be [opened](Self::open).
-    ///
-    /// # Errors
-    /// `Limit` if too many streams are open, or what the system refuses; the connection is closed then.
-    pub fn adopt(&mut self, connection: Detached) -> Result<Incoming, IoError> {
-        self.effects.adopt(connection)
-    }
-
-    /// Leaves the file of a Unix socket behind when it closes: another process listens on it from now on.
-    pub fn leave_file(&mut self, listener: &Listener) {
-        // One that is closed has removed its file already.
-        let _ = self.effects.driver.leave_file(listener.id());
     }
 
     /// Binds an accepted connection to this machine and begins to read from it.

@@ -2,51 +2,12 @@
 //! loop's thread. (What libuv allocates is counted by rotor-fsm's tests.)
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
 use common::start_with;
+use counting::{allocations, count_here};
 use rotor_net::prelude::*;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// Counts the allocations of threads that ask for it.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    // A thread that is ending has no flag any more, and is not counted.
-    if IS_COUNTED.try_with(Cell::get) == Ok(true) {
-        COUNT.fetch_add(1, SeqCst);
-    }
-}
-
-// SAFETY: every method hands its arguments on to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Echoes lines, with an idle deadline.
 struct Echo;
@@ -57,7 +18,7 @@ impl Protocol for Echo {
     type Seed = ();
 
     fn create(_: (), _: &mut Conn<Self>) -> Result<Intent<Self>> {
-        IS_COUNTED.set(true);
+        count_here(true);
         Ok(Intent::of(Echo).line(1000).after(common::PATIENCE))
     }
 
@@ -99,12 +60,8 @@ fn r12_a_connection_allocates_nothing_in_the_steady_state() {
         }
     };
     talk(50);
-    let before = COUNT.load(SeqCst);
+    let before = allocations();
     assert!(before > 0, "nothing is counted");
     talk(100);
-    assert_eq!(
-        COUNT.load(SeqCst) - before,
-        0,
-        "allocations in 200 connections"
-    );
+    assert_eq!(allocations() - before, 0, "allocations in 200 connections");
 }

@@ -4,52 +4,13 @@
 //! A program of its own, with one test, because it counts on all threads but the clients'.
 
 mod common;
+#[path = "common/counting.rs"]
+mod counting;
 
 use common::{Client, eventually};
+use counting::{allocations, count_by_default, count_here};
 use rotor_net::prelude::*;
 use rotor_net::server::{Dispatch, Server};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// Counts the allocations of threads that have not said that they are clients.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    // A thread that is ending has no flag any more, and is not counted.
-    if IS_CLIENT.try_with(Cell::get) == Ok(false) {
-        COUNT.fetch_add(1, SeqCst);
-    }
-}
-
-// SAFETY: every method hands its arguments on to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Answers lines.
 struct Echo;
@@ -72,7 +33,8 @@ impl Protocol for Echo {
 
 #[test]
 fn r12_a_connection_costs_no_allocation_on_any_thread_of_the_server() {
-    IS_CLIENT.set(true);
+    count_by_default();
+    count_here(false);
     for dispatch in [Dispatch::LeastLoaded, Dispatch::ReusePort] {
         let server = Server::<Stream<Echo>>::builder()
             .listen("127.0.0.1:0")
@@ -102,9 +64,9 @@ fn r12_a_connection_costs_no_allocation_on_any_thread_of_the_server() {
                 counts.len() < 100,
                 "{dispatch:?}: allocations per 100 connections {counts:?}"
             );
-            let before = COUNT.load(SeqCst);
+            let before = allocations();
             crowd();
-            counts.push(COUNT.load(SeqCst) - before);
+            counts.push(allocations() - before);
         }
     }
 }

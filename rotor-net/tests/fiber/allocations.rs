@@ -1,51 +1,11 @@
 //! R12 for fibers: after warm-up a message, an echoed read, a connection, and a fiber that is made, runs and ends
 //! allocate nothing on the loop's thread.
 
+use super::counting::{allocations, count_here};
 use super::*;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-
-/// Counts the allocations of threads that ask for it.
-struct Counting;
-
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static IS_COUNTED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count() {
-    // A thread that is ending has no flag any more, and is not counted.
-    if IS_COUNTED.try_with(Cell::get) == Ok(true) {
-        COUNT.fetch_add(1, SeqCst);
-    }
-}
-
-// SAFETY: every method hands its arguments on to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller's.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// What the server fiber is told.
 enum Order {
@@ -71,7 +31,7 @@ fn serve(cx: &Served, incoming: Incoming) -> Result<()> {
 }
 
 fn obey(cx: &Served) -> Result<()> {
-    IS_COUNTED.set(true);
+    count_here(true);
     loop {
         match cx.within(PATIENCE).recv()? {
             Order::Answer(n, answer) => answer.store(n as usize, SeqCst),
@@ -102,9 +62,9 @@ fn steady(what: &str, f: &dyn Fn()) {
     let (mut clean, mut seen) = (0, Vec::new());
     while clean < 5 {
         assert!(seen.len() < 50, "{what} allocates; each run's: {seen:?}");
-        let before = COUNT.load(SeqCst);
+        let before = allocations();
         f();
-        let allocated = COUNT.load(SeqCst) - before;
+        let allocated = allocations() - before;
         seen.push(allocated);
         clean = if allocated == 0 { clean + 1 } else { 0 };
     }
@@ -168,7 +128,7 @@ fn r12_fibers_allocate_nothing_in_the_steady_state() {
     for (what, run) in all {
         steady(what, run);
     }
-    assert!(COUNT.load(SeqCst) > 0, "nothing is counted");
+    assert!(allocations() > 0, "nothing is counted");
     thread.shutdown(ms(0));
     thread.join().unwrap();
 }

@@ -2,6 +2,8 @@
 
 mod allocations;
 mod connecting;
+#[path = "../common/counting.rs"]
+mod counting;
 mod echo;
 mod life;
 mod many;

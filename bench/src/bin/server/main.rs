@@ -4,225 +4,20 @@
 //! measure` starts both as processes of their own and reports figures. Requests and replies are 64 bytes; the first byte
 //! of a reply says whether it is the connection's last.
 
+mod clients;
+mod serve;
+
 use rotor_bench::args::{Args, fail};
 use rotor_bench::process::memory_of;
-use rotor_net::ConnectError;
-use rotor_net::prelude::*;
-use rotor_net::server::{Dispatch, Server};
+use rotor_fsm::Result;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// The length of requests and replies.
 const BYTES: usize = 64;
 /// The first byte of a reply after which the server hangs up.
 const LAST: u8 = b'!';
-
-/// The server's side of a connection.
-struct Echo {
-    is_last: bool,
-}
-
-impl Protocol for Echo {
-    type Context = ();
-    type Message = Never;
-    type Seed = ();
-
-    fn create(_: (), _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        Ok(Intent::of(Echo { is_last: false }).read(Until::Bytes(BYTES)))
-    }
-
-    fn received(self, request: Input<'_>, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        if !self.is_last {
-            conn.out.write(&request)?;
-            return Ok(Intent::of(self));
-        }
-        let mut reply = [LAST; BYTES];
-        reply[1..].copy_from_slice(&request[1..]);
-        conn.out.write(&reply)?;
-        Ok(Intent::done())
-    }
-
-    /// Goes on until the request that is on its way, or the next, is answered.
-    fn finish(self, _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        Ok(Intent::of(Echo { is_last: true }))
-    }
-}
-
-/// One client: a request at a time.
-struct Caller {
-    /// Nanoseconds of the clock, which the loop's own time, read once a turn, would be too coarse for.
-    asked: u64,
-}
-
-/// What the clients of a process have seen.
-#[derive(Default)]
-struct Seen {
-    connected: usize,
-    /// All connections that are to be made.
-    wanted: usize,
-    /// How long to go on when they are.
-    duration: Duration,
-    until: Option<u64>,
-    refused: usize,
-    replies: u64,
-    /// Connections that ended with a request unanswered.
-    lost: usize,
-    /// Connections that the server said goodbye to.
-    dismissed: usize,
-    /// Microseconds.
-    latencies: Vec<u32>,
-}
-
-/// Latencies kept: as many as a minute of loopback gives.
-const LATENCIES_MAX: usize = 20_000_000;
-
-impl Protocol for Caller {
-    type Context = Seen;
-    type Message = Never;
-    type Seed = ();
-
-    fn create(_: (), conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        let seen = &mut *conn.ctx;
-        seen.connected += 1;
-        let asked = monotonic_nanos();
-        if seen.connected == seen.wanted {
-            println!("all are connected");
-            seen.until = Some(asked + seen.duration.as_nanos() as u64);
-        }
-        conn.out.write(&[b'.'; BYTES])?;
-        Ok(Intent::of(Caller { asked }).read(Until::Bytes(BYTES)))
-    }
-
-    fn received(mut self, reply: Input<'_>, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        let now = monotonic_nanos();
-        let seen = &mut *conn.ctx;
-        if let Some(until) = seen.until {
-            seen.replies += 1;
-            if seen.latencies.len() < LATENCIES_MAX {
-                let micros = (now - self.asked) / 1000;
-                seen.latencies
-                    .push(u32::try_from(micros).unwrap_or(u32::MAX));
-            }
-            if now >= until {
-                return Ok(Intent::done());
-            }
-        }
-        if reply.first() == Some(&LAST) {
-            seen.dismissed += 1;
-            return Ok(Intent::done());
-        }
-        self.asked = now;
-        conn.out.write(&[b'.'; BYTES])?;
-        Ok(Intent::of(self))
-    }
-
-    fn eof(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        // There is always a request under way.
-        conn.ctx.lost += 1;
-        Ok(Intent::done())
-    }
-
-    fn failed(self, _: Failure, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
-        conn.ctx.lost += 1;
-        Ok(Intent::done())
-    }
-
-    fn unreachable(_: (), _: ConnectError, ctx: &mut Seen) -> Result<()> {
-        ctx.refused += 1;
-        Ok(())
-    }
-}
-
-fn serve(mut args: Args) -> Result<()> {
-    let workers: usize = args.required("--workers");
-    let connections: usize = args.required("--connections");
-    let dispatch = match args.required::<String>("--dispatch").as_str() {
-        "least" => Dispatch::LeastLoaded,
-        "reuse" => Dispatch::ReusePort,
-        other => fail(&format!("--dispatch {other}: expected least or reuse")),
-    };
-    args.finish();
-    let server = Server::<Stream<Echo>>::builder()
-        .listen("127.0.0.1:0")
-        .workers(workers)
-        .connections(connections)
-        .dispatch(dispatch)
-        .on_notice(|_| ())
-        .start(|_| Ok(()), |connection, _| connection.stream(()))?;
-    println!("{}", server.addresses()[0]);
-    for line in std::io::stdin().lines() {
-        match line?.as_str() {
-            "stats" => {
-                let stats = server.stats();
-                let loads: Vec<_> = stats.workers.iter().map(|w| w.connections).collect();
-                let machines: u64 = stats.workers.iter().map(|w| w.machines).sum();
-                println!("{} {machines} {} {loads:?}", stats.connections, open_fds());
-            }
-            "drain" => {
-                println!("{}", server.drain(Duration::from_secs(20))?);
-                return Ok(());
-            }
-            other => fail(&format!("{other}: no such order")),
-        }
-    }
-    server.stop().map(drop)
-}
-
-fn open_fds() -> usize {
-    std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() - 1)
-}
-
-fn clients(mut args: Args) -> Result<()> {
-    let addr: Addr = args.required::<String>("--addr").parse()?;
-    let connections: usize = args.required("--connections");
-    let seconds: f64 = args.required("--seconds");
-    args.finish();
-    let limits = Limits {
-        connections,
-        ..Limits::default()
-    };
-    let streams = Streams::new(limits);
-    let seen = Seen {
-        wanted: connections,
-        duration: Duration::from_secs_f64(seconds),
-        ..Seen::default()
-    };
-    let mut main_loop = Loop::<Stream<Caller>>::new(Config::default(), |_| Ok(seen))?;
-    for _ in 0..connections {
-        let seed = streams.connect::<Caller>(addr.clone(), Duration::from_secs(30), ());
-        main_loop.spawn::<Stream<Caller>>(seed)?;
-    }
-    main_loop.run()?;
-    let Some(seen) = main_loop.context() else {
-        return Ok(());
-    };
-    seen.latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = (seen.latencies.len() as f64 * share) as usize;
-        seen.latencies.get(index).copied().unwrap_or(0)
-    };
-    println!(
-        "replies {} lost {} refused {} dismissed {} p50 {} p99 {}",
-        seen.replies,
-        seen.lost,
-        seen.refused,
-        seen.dismissed,
-        at(0.5),
-        at(0.99)
-    );
-    Ok(())
-}
-
-/// The clock of the loops.
-fn monotonic_nanos() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: writes the struct it is given.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
 
 /// The server as a process of its own.
 struct Served {
@@ -446,8 +241,8 @@ fn drain(connections: usize) -> Result<bool> {
 fn main() -> Result<()> {
     let mut args = Args::from_env();
     match args.mode(&["serve", "clients", "measure"]).as_str() {
-        "serve" => serve(args),
-        "clients" => clients(args),
+        "serve" => serve::serve(args),
+        "clients" => clients::clients(args),
         _ => {
             let connections = args.option("--connections").unwrap_or(10_000);
             let seconds = args.option("--seconds").unwrap_or(10.0);
