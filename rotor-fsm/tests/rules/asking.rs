@@ -617,3 +617,58 @@ fn r11_ask_to_finish_has_a_limit() {
         ["3 taken", "asked", "asked", "asked"]
     );
 }
+
+/// Another turn comes after what else the loop has to do, without a handle, once for each asking; and not to a machine
+/// that has ended or to a later one in its slot.
+#[test]
+fn another_turn_comes_once_and_in_a_later_turn() {
+    fn turner(name: &'static str, turns: u32) -> Script<Vec<String>, u32> {
+        let mut left = turns;
+        act(move |on, scope: &mut NotingScope<'_>| match on {
+            On::Create => {
+                scope.another_turn();
+                scope.ctx.push(format!("{name} begins"));
+                // One that ends with a turn owed, and leaves its slot to the next.
+                if turns == 0 { done() } else { stay() }
+            }
+            On::Io(Io::Again, HandleId::NONE) => {
+                scope.ctx.push(format!("{name} {left}"));
+                left -= 1;
+                if left == 0 {
+                    return done();
+                }
+                scope.another_turn();
+                stay()
+            }
+            other => panic!("{other:?}"),
+        })
+    }
+    let program = |scope: &mut NotingScope<'_>| -> Result<()> {
+        scope.spawn(turner("a", 2))?;
+        scope.spawn(turner("gone", 0))?;
+        scope.spawn(turner("b", 1))?;
+        Ok(())
+    };
+    let expected = ["a begins", "gone begins", "b begins", "a 2", "b 1", "a 1"];
+    let starter = move || {
+        act(move |_, scope: &mut NotingScope<'_>| {
+            program(scope)?;
+            done()
+        })
+    };
+
+    let _dog = watchdog();
+    let mut main_loop = noting(Config::default());
+    main_loop.spawn::<Noting>(starter()).unwrap();
+    main_loop.run().unwrap();
+    assert_eq!(notes(&mut main_loop), expected);
+
+    check(0..20, |sim| {
+        let on = sim
+            .add::<Noting>(Config::default(), |_| Ok(Vec::new()))
+            .unwrap();
+        sim.spawn::<Noting, Noting>(&on, starter()).unwrap();
+        assert_eq!(sim.run(ms(1000)), Ended::Over);
+        assert_eq!(sim.context(&on, |notes| notes.clone()).unwrap(), expected);
+    });
+}
