@@ -8,6 +8,7 @@ use super::places::{Places, Tell};
 use super::report::{WorkerState, WorkerStats};
 use super::table::{ConnectionId, Table};
 use rotor_fsm::{Detached, Lease, Lessor, Notifier};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -145,6 +146,22 @@ impl Ledger {
         self.places.enter().then(|| Place(Some(self.clone())))
     }
 
+    /// Books a connection in, whose place is taken already. `None` if its descriptor is beyond the table.
+    fn enter(&self, fd: RawFd, worker: usize) -> Option<ConnectionId> {
+        // Leases are told before descriptors close. Should one not have been, its connection is gone all the same, or
+        // its number would not be this one's.
+        if let Some(gone) = self.table.occupant(fd) {
+            self.closed(gone.to_bits());
+        }
+        let id = self.table.enter(fd, worker as u16, self.now_nanos())?;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        let tally = &self.workers[worker];
+        tally.load.fetch_add(1, Ordering::SeqCst);
+        tally.given.fetch_add(1, Ordering::Relaxed);
+        Some(id)
+    }
+
     /// Moves a connection that nobody has opened to another worker.
     pub fn assign(&self, id: ConnectionId, worker: usize) {
         if let Some(old) = self.table.worker_of(id)
@@ -189,18 +206,10 @@ impl Place {
     /// behind our back) is closed.
     pub fn fill(mut self, connection: Detached, worker: usize) -> Option<(ConnectionId, Detached)> {
         let ledger = self.0.take()?;
-        let entered = ledger
-            .table
-            .enter(connection.fd(), worker as u16, ledger.now_nanos());
-        let Some(id) = entered else {
+        let Some(id) = ledger.enter(connection.fd(), worker) else {
             self.0 = Some(ledger);
             return None;
         };
-        ledger.accepted.fetch_add(1, Ordering::Relaxed);
-        ledger.open.fetch_add(1, Ordering::SeqCst);
-        let tally = &ledger.workers[worker];
-        tally.load.fetch_add(1, Ordering::SeqCst);
-        tally.given.fetch_add(1, Ordering::Relaxed);
         Some((id, connection.with_lease(Lease::new(ledger, id.to_bits()))))
     }
 }
@@ -210,5 +219,44 @@ impl Drop for Place {
         if let Some(ledger) = self.0.take() {
             ledger.places.leave();
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn numbers(ledger: &Ledger) -> (usize, usize, usize, usize) {
+        let taken = ledger.places.taken();
+        (ledger.open(), taken, ledger.load(0), ledger.load(1))
+    }
+
+    #[test]
+    fn a_connection_is_booked_in_moved_and_booked_out_once() {
+        let ledger = Ledger::new(Table::new(1000).unwrap(), 2, 10);
+        assert!(ledger.places.enter());
+        let id = ledger.enter(7, 0).unwrap();
+        assert_eq!(numbers(&ledger), (1, 1, 1, 0));
+        ledger.assign(id, 1);
+        assert_eq!(numbers(&ledger), (1, 1, 0, 1));
+        ledger.closed(id.to_bits());
+        ledger.closed(id.to_bits());
+        ledger.assign(id, 0);
+        assert_eq!(numbers(&ledger), (0, 0, 0, 0));
+        assert!(ledger.enter(1000, 0).is_none(), "beyond the table");
+        assert_eq!(numbers(&ledger), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn one_whose_lease_was_not_told_is_booked_out_by_the_next_on_its_descriptor() {
+        let ledger = Ledger::new(Table::new(1000).unwrap(), 2, 10);
+        assert!(ledger.places.enter() && ledger.places.enter());
+        let gone = ledger.enter(7, 0).unwrap();
+        let next = ledger.enter(7, 1).unwrap();
+        assert_eq!(numbers(&ledger), (1, 1, 0, 1));
+        ledger.closed(gone.to_bits());
+        assert_eq!(numbers(&ledger), (1, 1, 0, 1));
+        ledger.closed(next.to_bits());
+        assert_eq!(numbers(&ledger), (0, 0, 0, 0));
     }
 }

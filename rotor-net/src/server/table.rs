@@ -130,6 +130,16 @@ impl Table {
         }
     }
 
+    /// The connection that the table knows under this descriptor.
+    pub fn occupant(&self, fd: RawFd) -> Option<ConnectionId> {
+        let fd = u32::try_from(fd).ok()?;
+        let state = State(self.slots.get(fd as usize)?.state.load(Ordering::Acquire));
+        state.is_taken().then(|| ConnectionId {
+            fd,
+            generation: state.generation(),
+        })
+    }
+
     /// Moves a connection to another worker. False, and no change, if it is gone.
     pub fn assign(&self, id: ConnectionId, worker: u16) -> bool {
         self.change(id, State::of(id.generation, Some(worker)))
