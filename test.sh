@@ -12,7 +12,7 @@ cd "$root"
 names=(format lints docs tests bench loom valgrind)
 declare -A about=(
     [format]="rustfmt finds nothing to change"
-    [lints]="clippy on the library, the samples and all their tests: no warning"
+    [lints]="clippy on the library, the samples and all their tests, and every feature alone: no warning"
     [docs]="the documentation builds without a warning"
     [tests]="unit, property, integration, sample and documentation tests"
     [bench]="clippy and the tests of the benchmark programs"
@@ -47,7 +47,13 @@ step_format() {
 }
 
 step_lints() {
-    bounded cargo clippy --locked --all-targets --all-features -- -D warnings
+    bounded cargo clippy --locked --all-targets --all-features -- -D warnings || return 1
+    # Each feature by itself, and none.
+    local features
+    for features in "" fiber server rpc; do
+        RUSTFLAGS="-D warnings" CARGO_TARGET_DIR="$target/features" \
+            bounded cargo check --locked --quiet -p rotor-net --no-default-features --features "$features" || return 1
+    done
 }
 
 step_docs() {

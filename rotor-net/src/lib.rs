@@ -49,6 +49,8 @@ mod limits;
 mod linger;
 mod link;
 mod protocol;
+#[cfg(feature = "rpc")]
+pub mod rpc;
 mod run;
 mod serve;
 #[cfg(feature = "server")]

@@ -110,6 +110,8 @@ pub use stacks::{StackStats, Stacks};
 pub use stream::FiberStream;
 
 use ops::Ops;
+#[cfg(feature = "rpc")]
+pub(crate) use overflow::stack_left;
 use rotor_fsm::{Never, Result};
 
 /// Runs one fiber, and those it spawns, on this thread until all have ended, or SIGTERM or SIGINT has shut them down.

@@ -83,6 +83,20 @@ fn entries() -> impl Iterator<Item = &'static Entry> {
     })
 }
 
+/// How much is left of the fiber's stack that has this address. `None` if no fiber's has.
+#[cfg(feature = "rpc")]
+pub(crate) fn stack_left(at: usize) -> Option<usize> {
+    entries().find_map(|entry| {
+        let base = entry.base.load(Ordering::Acquire);
+        let bytes = entry.bytes.load(Ordering::Relaxed);
+        if base == 0 || at < base || at - base >= bytes {
+            return None;
+        }
+        let above_slot = (at - base) % entry.slot_bytes.load(Ordering::Relaxed);
+        Some(above_slot.saturating_sub(entry.guard_bytes.load(Ordering::Relaxed)))
+    })
+}
+
 fn spare() -> Option<&'static Entry> {
     entries().find(|entry| !entry.is_taken.swap(true, Ordering::AcqRel))
 }
@@ -259,8 +273,12 @@ mod tests {
             assert_eq!((plate.name, plate.name_bytes), (name.as_ptr(), 6));
             assert_eq!(bytes, 448);
             assert!(guarded(base + slot * 512 + 64).is_none(), "in a stack");
+            #[cfg(feature = "rpc")]
+            assert_eq!(stack_left(base + slot * 512 + 164), Some(100));
         }
         assert!(guarded(base - 1).is_none() && guarded(base + 3 * 512).is_none());
+        #[cfg(feature = "rpc")]
+        assert_eq!(stack_left(base + 3 * 512), None);
         drop(watch);
         assert!(guarded(base).is_none());
         // Other tests make pools at the same time, so only much more growth than theirs would show a leak.

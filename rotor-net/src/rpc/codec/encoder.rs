@@ -1,0 +1,368 @@
+//! `Encoder`: drives the structure of a value that is encoded, within the limits.
+//!
+//! As in `decoder`, every level of nesting is entered here, and postcard only writes what has no parts. What the limits
+//! of the bytes are is `Output`'s to know.
+
+use super::budget::Budget;
+use super::error::Fault;
+use super::{CodecError, Limits};
+use serde::ser::{self, Serialize};
+use std::fmt::{Display, Write};
+
+/// Writes one value.
+pub(super) struct Encoder<'a> {
+    wire: postcard::Serializer<Output<'a>>,
+    budget: Budget<'a>,
+    encoded_bytes_max: usize,
+}
+
+impl<'a> Encoder<'a> {
+    #[inline]
+    pub(super) fn new(bytes: &'a mut Vec<u8>, limits: &'a Limits) -> Self {
+        let len_max = bytes.len().saturating_add(limits.encoded_bytes_max);
+        Self {
+            wire: postcard::Serializer {
+                output: Output { bytes, len_max },
+            },
+            budget: Budget::new(limits),
+            encoded_bytes_max: limits.encoded_bytes_max,
+        }
+    }
+
+    /// Writes what has no parts. Only the output's limit can refuse that.
+    #[inline]
+    fn scalar<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        match value.serialize(&mut self.wire) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.too_long()),
+        }
+    }
+
+    #[cold]
+    fn too_long(&self) -> Fault {
+        CodecError::TooLong {
+            encoded_bytes_max: self.encoded_bytes_max,
+        }
+        .into()
+    }
+
+    /// Writes what has no parts but could have had: it counts as a level, as it will when decoded.
+    #[inline]
+    fn leaf<T: Serialize>(&mut self, value: &T) -> Result<(), Fault> {
+        self.budget.enter()?;
+        self.budget.leave();
+        self.scalar(value)
+    }
+
+    /// Writes the one part of what has one, a level down.
+    #[inline]
+    fn nested<T: Serialize + ?Sized>(&mut self, part: &T) -> Result<(), Fault> {
+        self.budget.enter()?;
+        part.serialize(&mut *self)?;
+        self.budget.leave();
+        Ok(())
+    }
+
+    /// Begins what has so many parts, which are a level down.
+    #[inline]
+    fn parts(&mut self, left: usize) -> Result<Parts<'_, 'a>, Fault> {
+        self.budget.enter()?;
+        Ok(Parts {
+            encoder: self,
+            left,
+        })
+    }
+
+    /// Begins a sequence or map, which says on the wire how many parts it has. Those that take no bytes are
+    /// charged, as they will be when decoded.
+    #[inline]
+    fn counted(&mut self, len: Option<usize>) -> Result<Parts<'_, 'a>, Fault> {
+        let len = len.ok_or(CodecError::Unsupported(
+            "sequences and maps that do not know their length",
+        ))?;
+        self.budget.charge_each(len, 1)?;
+        self.scalar(&len)?;
+        self.parts(len)
+    }
+}
+
+macro_rules! scalars {
+    ($($method:ident: $type:ty,)*) => {
+        $(
+            #[inline]
+            fn $method(self, value: $type) -> Result<(), Fault> {
+                self.scalar(&value)
+            }
+        )*
+    };
+}
+
+impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Parts<'e, 'a>;
+    type SerializeTuple = Parts<'e, 'a>;
+    type SerializeTupleStruct = Parts<'e, 'a>;
+    type SerializeTupleVariant = Parts<'e, 'a>;
+    type SerializeMap = Parts<'e, 'a>;
+    type SerializeStruct = Parts<'e, 'a>;
+    type SerializeStructVariant = Parts<'e, 'a>;
+
+    scalars! {
+        serialize_bool: bool,
+        serialize_i8: i8,
+        serialize_i16: i16,
+        serialize_i32: i32,
+        serialize_i64: i64,
+        serialize_i128: i128,
+        serialize_u8: u8,
+        serialize_u16: u16,
+        serialize_u32: u32,
+        serialize_u64: u64,
+        serialize_u128: u128,
+        serialize_f32: f32,
+        serialize_f64: f64,
+        serialize_char: char,
+        serialize_str: &str,
+    }
+
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        match ser::Serializer::serialize_bytes(&mut self.wire, bytes) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.too_long()),
+        }
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        let mut text = String::new();
+        write!(text, "{value}")
+            .map_err(|_| <Fault as ser::Error>::custom("a value could not be formatted as text"))?;
+        self.serialize_str(&text)
+    }
+
+    #[inline]
+    fn serialize_none(self) -> Result<(), Fault> {
+        self.leaf(&0_u8)
+    }
+
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        self.scalar(&1_u8)?;
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+    ) -> Result<(), Fault> {
+        self.leaf(&index)
+    }
+
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        self.scalar(&index)?;
+        self.nested(value)
+    }
+
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Parts<'e, 'a>, Fault> {
+        self.counted(len)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Parts<'e, 'a>, Fault> {
+        self.counted(len)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Parts<'e, 'a>, Fault> {
+        self.parts(len)
+    }
+
+    #[inline]
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Parts<'e, 'a>, Fault> {
+        self.parts(len)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Parts<'e, 'a>, Fault> {
+        self.parts(len)
+    }
+
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        len: usize,
+    ) -> Result<Parts<'e, 'a>, Fault> {
+        self.scalar(&index)?;
+        self.parts(len)
+    }
+
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        len: usize,
+    ) -> Result<Parts<'e, 'a>, Fault> {
+        self.scalar(&index)?;
+        self.parts(len)
+    }
+
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+/// The parts of a struct, tuple, variant, sequence or map that are still to come. Their number is on the wire or in
+/// the type, so a value that gives more or fewer could not be decoded.
+pub(super) struct Parts<'e, 'a> {
+    encoder: &'e mut Encoder<'a>,
+    left: usize,
+}
+
+impl Parts<'_, '_> {
+    #[inline]
+    fn part<T: Serialize + ?Sized>(&mut self, part: &T) -> Result<(), Fault> {
+        self.left = self.left.checked_sub(1).ok_or(MISCOUNTED)?;
+        part.serialize(&mut *self.encoder)
+    }
+
+    #[inline]
+    fn finish(self) -> Result<(), Fault> {
+        self.encoder.budget.leave();
+        match self.left {
+            0 => Ok(()),
+            _ => Err(MISCOUNTED.into()),
+        }
+    }
+}
+
+const MISCOUNTED: CodecError =
+    CodecError::Unsupported("values with more or fewer parts than their `Serialize` said");
+const SKIPPED: CodecError =
+    CodecError::Unsupported("fields that are sometimes skipped (`skip_serializing_if`)");
+
+macro_rules! parts {
+    ($($trait:ident::$method:ident $(($key:ty))?,)*) => {
+        $(
+            impl ser::$trait for Parts<'_, '_> {
+                type Ok = ();
+                type Error = Fault;
+
+                #[inline]
+                fn $method<T: Serialize + ?Sized>(&mut self, $(_: $key,)? part: &T) -> Result<(), Fault> {
+                    self.part(part)
+                }
+
+                #[inline]
+                fn end(self) -> Result<(), Fault> {
+                    self.finish()
+                }
+
+                $(
+                    #[inline]
+                    fn skip_field(&mut self, _: $key) -> Result<(), Fault> {
+                        Err(SKIPPED.into())
+                    }
+                )?
+            }
+        )*
+    };
+}
+
+parts! {
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field,
+    SerializeStruct::serialize_field(&'static str),
+    SerializeStructVariant::serialize_field(&'static str),
+}
+
+impl ser::SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+        self.part(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        value.serialize(&mut *self.encoder)
+    }
+
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.finish()
+    }
+}
+
+/// Where the bytes go: the caller's `Vec`, up to a length.
+struct Output<'a> {
+    bytes: &'a mut Vec<u8>,
+    len_max: usize,
+}
+
+impl postcard::ser_flavors::Flavor for Output<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        if data.len() > self.len_max - self.bytes.len() {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.bytes.len() == self.len_max {
+            return Err(postcard::Error::SerializeBufferFull);
+        }
+        self.bytes.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
