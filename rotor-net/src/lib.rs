@@ -34,6 +34,14 @@
 //! rotor_net::serve::<Echo>("127.0.0.1:6000", Limits::default(), ())?;
 //! # Ok::<(), rotor_fsm::Error>(())
 //! ```
+//!
+//! # Features
+//!
+//! | feature | module | what it is |
+//! |---|---|---|
+//! | `server` (default) | `server` | an acceptor and workers on threads of their own: limits, dispatch, drains, hot restarts |
+//! | `fiber` (default) | `fiber` | machines whose state is a stack |
+//! | `rpc` | `rpc` | typed calls; so far how values become bytes and back within a budget, `rpc::codec` |
 
 #![deny(unsafe_code)]
 
