@@ -1,7 +1,8 @@
 //! Where a server listens: sockets made here, inherited from who started the process, or taken over from a
 //! predecessor; and who accepts from each, the acceptor or (with `ReusePort`) the workers.
 
-use rotor_fsm::{Addr, Error, ListenOptions, ListenSocket, Result};
+use rotor_fsm::{Addr, Error, IoError, ListenOptions, ListenSocket, Result};
+use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,8 +96,7 @@ impl Bound {
                 self.taken.push(self.shared.len());
                 self.share(socket)
             }),
-            Addr::Tcp(addr) => self.share(ListenSocket::tcp(addr, options)?),
-            Addr::Unix(path) => self.share(ListenSocket::unix(path.as_path(), options)?),
+            addr => self.share(bind(addr, options)?),
         }
     }
 
@@ -121,7 +121,7 @@ impl Bound {
         let missing = self.own.len().saturating_sub(taken.len());
         let mut sockets = taken;
         for _ in 0..missing {
-            let socket = ListenSocket::tcp(addr, &options)?;
+            let socket = bind(Addr::Tcp(addr), &options)?;
             // All at the port that the first was given.
             addr = socket.local_addr()?;
             sockets.push(socket);
@@ -148,6 +148,35 @@ impl Bound {
             self.addresses.push(addr);
             self.addresses.len() - 1
         }))
+    }
+}
+
+fn bind(at: Addr, options: &ListenOptions) -> Result<ListenSocket, ListenError> {
+    let bound = match &at {
+        Addr::Tcp(addr) => ListenSocket::tcp(*addr, options),
+        Addr::Unix(path) => ListenSocket::unix(path.as_path(), options),
+    };
+    bound.map_err(|error| ListenError { at, error })
+}
+
+/// An address that a server could not listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenError {
+    /// The address.
+    pub at: Addr,
+    /// Why: most often it is taken, not this machine's, or not permitted.
+    pub error: IoError,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at {}: {}", self.at, self.error)
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
     }
 }
 

@@ -58,6 +58,7 @@ mod table;
 mod usher;
 mod worker;
 
+pub use bind::ListenError;
 pub use builder::{Builder, Workers};
 pub use connection::Connection;
 pub use cores::Pin;

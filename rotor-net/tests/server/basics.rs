@@ -97,7 +97,17 @@ fn what_cannot_start_says_why_and_leaves_nothing_behind() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();
     let in_use = builder().listen(&at).start(context, |c, _| c.stream(()));
-    assert!(in_use.unwrap_err().to_string().contains("in use"));
+    let error = in_use.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("cannot listen at {at}: "))
+    );
+    let listen = error.downcast_ref::<rotor_net::server::ListenError>();
+    assert_eq!(
+        listen.unwrap().error.kind(),
+        rotor_fsm::IoErrorKind::AddrInUse
+    );
 
     let failing = builder().start(
         |worker| match worker.index() {
