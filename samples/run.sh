@@ -42,7 +42,7 @@ names() {
 list() {
     local name line
     names | while read -r name; do
-        line=$(sed -n 's|^//! *||p;/^\/\/!/q' "$(source_of "$name")")
+        line=$(sed -n '1s|^//! *||p' "$(source_of "$name")")
         printf '%-20s %s\n' "$name" "$line"
     done
 }

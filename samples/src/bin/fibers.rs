@@ -1,5 +1,7 @@
-//! Ten thousand fibers that ping each other: each waits for a message, sends it on to the next, and waits again, until
-//! the message has gone round as often as it was asked to.
+//! Ten thousand fibers that ping each other round a ring.
+//!
+//! Each waits for a message, sends it on to the next, and waits again, until the message has gone round as often as it
+//! was asked to.
 //!
 //! `fibers [--count N] [--rounds N]`
 
