@@ -252,7 +252,8 @@ impl fmt::Display for Reason {
     }
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
+/// What a panic said: the text that `panic!` was given, if it was one.
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
     if let Some(text) = payload.downcast_ref::<&str>() {
         text
     } else if let Some(text) = payload.downcast_ref::<String>() {

@@ -90,7 +90,7 @@ pub use control::{LoopHandle, MessageCounts, Spawning};
 pub use detached::{Detached, Lease, Lessor};
 pub use dispatch::Stats;
 pub use error::{
-    Error, ErrorKind, Full, IoError, IoErrorKind, Reason, Result, SendError, SpawnError,
+    Error, ErrorKind, Full, IoError, IoErrorKind, Reason, Result, SendError, SpawnError, panic_text,
 };
 pub use event_loop::{Loop, Setup, run, run_with};
 pub use group::{Group, Seat};

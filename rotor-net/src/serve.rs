@@ -63,7 +63,7 @@ where
 }
 
 /// Stops the loop if this machine fails; all else is for the other hook to decide.
-fn stop_with(machine: Arc<OnceLock<MachineId>>, mut other: Option<EndHook>) -> EndHook {
+pub(crate) fn stop_with(machine: Arc<OnceLock<MachineId>>, mut other: Option<EndHook>) -> EndHook {
     Box::new(move |id, reason| {
         let verdict = other
             .as_mut()

@@ -191,12 +191,7 @@ impl<R: Roles> Opener<R> {
         listener: usize,
         scope: &mut Scope<'_, Door<R>>,
     ) {
-        if let Some((id, connection)) = place.fill(connection, self.seed.worker) {
-            let arrival = Arrival {
-                connection,
-                id,
-                listener,
-            };
+        if let Some(arrival) = place.fill(connection, self.seed.worker, listener) {
             self.open(arrival, scope);
         }
     }

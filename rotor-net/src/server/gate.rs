@@ -228,15 +228,10 @@ impl Gate {
             // If none is up, it will be another's later.
             let worker = picker.pick(&seed.ledger, |n| workers[n].post.is_some());
             let worker = worker.unwrap_or(0);
-            if let Some((id, connection)) = place.fill(connection, worker) {
-                let arrival = Arrival {
-                    connection,
-                    id,
-                    listener,
-                };
-                if let Err(arrival) = send(arrival, worker, workers, me, &seed.ledger) {
-                    pending.push_back(arrival);
-                }
+            if let Some(arrival) = place.fill(connection, worker, listener)
+                && let Err(arrival) = send(arrival, worker, workers, me, &seed.ledger)
+            {
+                pending.push_back(arrival);
             }
             pending.is_empty()
         });

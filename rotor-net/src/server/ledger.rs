@@ -4,6 +4,7 @@
 //! lease that it carries. So the numbers are exact: what is open is what was entered and not released, and the loads of
 //! the workers add up to it.
 
+use super::connection::Arrival;
 use super::places::{Places, Tell};
 use super::report::{WorkerState, WorkerStats};
 use super::table::{ConnectionId, Table};
@@ -204,13 +205,17 @@ pub(super) struct Place(Option<Arc<Ledger>>);
 impl Place {
     /// Enters a connection as this worker's. One whose number is beyond the table (the process's limit was raised
     /// behind our back) is closed.
-    pub fn fill(mut self, connection: Detached, worker: usize) -> Option<(ConnectionId, Detached)> {
+    pub fn fill(mut self, connection: Detached, worker: usize, listener: usize) -> Option<Arrival> {
         let ledger = self.0.take()?;
         let Some(id) = ledger.enter(connection.fd(), worker) else {
             self.0 = Some(ledger);
             return None;
         };
-        Some((id, connection.with_lease(Lease::new(ledger, id.to_bits()))))
+        Some(Arrival {
+            connection: connection.with_lease(Lease::new(ledger, id.to_bits())),
+            id,
+            listener,
+        })
     }
 }
 

@@ -46,7 +46,8 @@ where
     /// counted as refused.
     ///
     /// # Errors
-    /// No address, or one that cannot be read; [`ListenError`](super::ListenError) for one that cannot be listened at; what `contexts` fails with; what the system refuses.
+    /// No address, or one that cannot be read; [`ListenError`](super::ListenError) for one that cannot be listened at;
+    /// what `contexts` fails with; what the system refuses.
     pub fn start(
         self,
         contexts: impl Fn(&Worker<'_, C>) -> Result<M::Context> + Send + Sync + 'static,

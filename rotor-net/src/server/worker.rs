@@ -10,13 +10,13 @@ use super::ledger::Ledger;
 use super::mesh::Mesh;
 use super::report::{Notice, Watch, WorkerState};
 use super::roles::Roles;
+use crate::serve::stop_with;
 use crate::{Limits, Streams};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use rotor_fsm::{
-    Config, EndHook, Error, Full, Loop, Machine, MachineId, Notifier, Reason, Result, Setup,
-    Spawner, Verdict, compose,
+    Config, Error, Full, Loop, Machine, MachineId, Notifier, Result, Setup, Spawner, compose,
+    panic_text,
 };
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -150,7 +150,7 @@ impl<R: Roles> Thread<R> {
                 Ok(Ok(())) if self.is_server_ending() => break,
                 Ok(Ok(())) => "the program shut its loop down".to_owned(),
                 Ok(Err(error)) => error.to_string(),
-                Err(payload) => text_of(&*payload).to_owned(),
+                Err(payload) => panic_text(&*payload).to_owned(),
             };
             if tally.lives.load(Ordering::Relaxed) == 0 {
                 // It never started: that is `start`'s to report.
@@ -271,19 +271,6 @@ impl<R: Roles> Thread<R> {
     }
 }
 
-/// The end of the door ends the loop; all else is for the program's hook to decide.
-fn stop_with(door: Arc<OnceLock<MachineId>>, mut other: Option<EndHook>) -> EndHook {
-    Box::new(move |id, reason| {
-        let verdict = other
-            .as_mut()
-            .map_or(Verdict::Continue, |hook| hook(id, reason));
-        match reason {
-            Reason::Failed(_) | Reason::Panicked(_) if door.get() == Some(&id) => Verdict::Stop,
-            _ => verdict,
-        }
-    })
-}
-
 /// The recent failures of a worker.
 struct Failures<'a> {
     rule: &'a Restarts,
@@ -310,14 +297,6 @@ impl<'a> Failures<'a> {
         let doublings = u32::try_from(count - 1).unwrap_or(u32::MAX).min(16);
         Some(self.rule.backoff.saturating_mul(1 << doublings))
     }
-}
-
-fn text_of(payload: &(dyn Any + Send)) -> &str {
-    payload
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a text")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!    asked to finish, in what is left of the time.
 //! 4. When all threads have ended, so does the acceptor.
 
-use super::{Arrival, Gate, Order};
+use super::{Gate, Order};
 use crate::server::places::Change;
 use crate::server::report::{DrainReport, Notice};
 use crate::server::usher::Closing;
@@ -131,13 +131,7 @@ impl Gate {
         } = self;
         intakes.take_rest(scope, |place, connection, listener, _| {
             let worker = picker.pick(&seed.ledger, |n| workers[n].post.is_some());
-            if let Some((id, connection)) = place.fill(connection, worker.unwrap_or(0)) {
-                pending.push_back(Arrival {
-                    connection,
-                    id,
-                    listener,
-                });
-            }
+            pending.extend(place.fill(connection, worker.unwrap_or(0), listener));
         });
         self.place_pending(scope);
     }
