@@ -11,23 +11,6 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use uv_sys_wrap::*;
 
-/// A directory of this test's own, removed at its end.
-struct Dir(PathBuf);
-
-impl Dir {
-    fn new(name: &str) -> Dir {
-        let path = std::env::temp_dir().join(format!("uv-sys-wrap-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Dir(path)
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// The flags of a descriptor: of the open file, and of the descriptor itself.
 fn flags(fd: &impl AsFd) -> (i32, i32) {
     let fd = fd.as_fd().as_raw_fd();

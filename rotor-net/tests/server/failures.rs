@@ -3,8 +3,6 @@
 use crate::common::{Client, eventually};
 use crate::talk::*;
 use rotor_net::server::{Notice, Restarts, WorkerState};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 #[test]
@@ -110,8 +108,7 @@ fn a_worker_that_fails_too_often_is_given_up_and_so_is_a_server_without_any() {
 /// A worker that is busy collects connections that it has not opened, and then dies: they go to the other one.
 #[test]
 fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let entered = Arc::new(AtomicUsize::new(0));
+    let latch = Latch::default();
     let server = builder()
         .config(fragile)
         .on_notice(|_| ())
@@ -120,14 +117,11 @@ fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
             ..Restarts::default()
         })
         .on_message({
-            let (gate, entered) = (gate.clone(), entered.clone());
+            let latch = latch.clone();
             move |worker: u32, ctx: &mut Ctx| {
                 if worker == ctx.worker as u32 {
                     // A broadcast handler that blocks, and then panics: the door dies, and the loop with it.
-                    entered.fetch_add(1, Ordering::SeqCst);
-                    let (open, bell) = &*gate;
-                    let wait = bell.wait_while(open.lock().unwrap(), |open| !*open);
-                    drop(wait.unwrap());
+                    latch.wait();
                     panic!("the door falls");
                 }
             }
@@ -136,12 +130,11 @@ fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
         .unwrap();
     let addr = addr_of(&server);
     server.broadcast(0);
-    eventually("worker 0 is stuck", || entered.load(Ordering::SeqCst) == 1);
+    eventually("worker 0 is stuck", || latch.come() == 1);
     let mut clients: Vec<_> = (0..6).map(|_| Client::connect(addr)).collect();
     eventually("all are accepted", || server.stats().accepted == 6);
     assert_eq!(server.stats().workers[0].connections, 3);
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    latch.open();
     for client in &mut clients {
         assert_eq!(client.ask("who"), "1");
     }
@@ -154,8 +147,7 @@ fn connections_on_their_way_to_a_dying_worker_are_served_by_another() {
 /// Inboxes that hold two messages, and workers that do not look: connections wait, and all are served in the end.
 #[test]
 fn connections_wait_for_workers_whose_inboxes_are_full() {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let entered = Arc::new(AtomicUsize::new(0));
+    let latch = Latch::default();
     let server = builder()
         .config(|_| {
             let mut config = rotor_fsm::Config::default();
@@ -163,25 +155,21 @@ fn connections_wait_for_workers_whose_inboxes_are_full() {
             config
         })
         .on_message({
-            let (gate, entered) = (gate.clone(), entered.clone());
+            let latch = latch.clone();
             move |_: u32, _: &mut Ctx| {
-                entered.fetch_add(1, Ordering::SeqCst);
-                let (open, bell) = &*gate;
-                let wait = bell.wait_while(open.lock().unwrap(), |open| !*open);
-                drop(wait.unwrap());
+                latch.wait();
             }
         })
         .start(context, |connection, _| connection.stream(()))
         .unwrap();
     let addr = addr_of(&server);
     assert_eq!(server.broadcast(0), 2);
-    eventually("both are stuck", || entered.load(Ordering::SeqCst) == 2);
+    eventually("both are stuck", || latch.come() == 2);
     let mut clients: Vec<_> = (0..20).map(|_| Client::connect(addr)).collect();
     // Two in each inbox, and one that waits for a place; the rest stays in the kernel's queue.
     eventually("accepting pauses", || server.stats().pauses > 0);
     assert!(server.stats().accepted < 20);
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    latch.open();
     for client in &mut clients {
         assert_eq!(client.ask("who").len(), 1);
     }

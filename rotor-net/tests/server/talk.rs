@@ -5,7 +5,8 @@ use rotor_fsm::prelude::*;
 use rotor_net::prelude::*;
 use rotor_net::server::{Builder, Notice, Server, Worker};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// One connection.
@@ -146,5 +147,35 @@ impl Client {
     pub fn ask(&mut self, line: &str) -> String {
         self.send(format!("{line}\n").as_bytes());
         self.line()
+    }
+}
+
+/// A latch at which threads get stuck until it is opened, and which knows how many have come.
+#[derive(Clone, Default)]
+pub struct Latch(Arc<LatchState>);
+
+#[derive(Default)]
+struct LatchState {
+    come: AtomicUsize,
+    is_open: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Latch {
+    pub fn wait(&self) {
+        self.0.come.fetch_add(1, Ordering::SeqCst);
+        let is_open = self.0.is_open.lock().unwrap();
+        let opened = self.0.bell.wait_while(is_open, |is_open| !*is_open);
+        drop(opened.unwrap());
+    }
+
+    /// How many threads have come to it.
+    pub fn come(&self) -> usize {
+        self.0.come.load(Ordering::SeqCst)
+    }
+
+    pub fn open(&self) {
+        *self.0.is_open.lock().unwrap() = true;
+        self.0.bell.notify_all();
     }
 }

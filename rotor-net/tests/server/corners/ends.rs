@@ -2,25 +2,6 @@
 
 use super::*;
 
-/// A latch that threads wait at.
-#[derive(Clone, Default)]
-struct Latch(Arc<(Mutex<bool>, Condvar)>);
-
-impl Latch {
-    fn wait(&self) {
-        let (open, bell) = &*self.0;
-        drop(
-            bell.wait_while(open.lock().unwrap(), |open| !*open)
-                .unwrap(),
-        );
-    }
-
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-}
-
 /// A worker's loop that its own program shuts down is as good as dead.
 #[test]
 fn a_loop_that_ends_by_itself_is_reported_and_made_again() {
@@ -182,7 +163,6 @@ fn a_server_that_is_dropped_on_a_thread_of_its_own_stops_without_waiting() {
 #[test]
 fn connections_that_no_worker_is_left_for_are_counted_as_cut() {
     let latch = Latch::default();
-    let entered = Arc::new(AtomicUsize::new(0));
     let notices = Notices::default();
     let server = builder()
         .workers(1)
@@ -192,9 +172,8 @@ fn connections_that_no_worker_is_left_for_are_counted_as_cut() {
             ..Restarts::default()
         })
         .on_message({
-            let (latch, entered) = (latch.clone(), entered.clone());
+            let latch = latch.clone();
             move |_: u32, _: &mut Ctx| {
-                entered.fetch_add(1, Ordering::SeqCst);
                 latch.wait();
                 panic!("the door falls");
             }
@@ -202,9 +181,7 @@ fn connections_that_no_worker_is_left_for_are_counted_as_cut() {
         .start(context, |connection, _| connection.stream(()))
         .unwrap();
     server.broadcast(0);
-    eventually("the worker is stuck", || {
-        entered.load(Ordering::SeqCst) == 1
-    });
+    eventually("the worker is stuck", || latch.come() == 1);
     let mut clients: Vec<_> = (0..3).map(|_| Client::connect(addr_of(&server))).collect();
     eventually("all are accepted", || server.stats().accepted == 3);
     server.stopper().drain(PATIENCE * 2);
@@ -221,7 +198,6 @@ fn connections_that_no_worker_is_left_for_are_counted_as_cut() {
 #[test]
 fn a_drain_waits_for_a_worker_that_is_restarted() {
     let latch = Latch::default();
-    let entered = Arc::new(AtomicUsize::new(0));
     let server = builder()
         .workers(1)
         .on_notice(|_| ())
@@ -230,9 +206,8 @@ fn a_drain_waits_for_a_worker_that_is_restarted() {
             ..Restarts::default()
         })
         .on_message({
-            let (latch, entered) = (latch.clone(), entered.clone());
+            let latch = latch.clone();
             move |_: u32, _: &mut Ctx| {
-                entered.fetch_add(1, Ordering::SeqCst);
                 latch.wait();
                 panic!("the door falls");
             }
@@ -240,9 +215,7 @@ fn a_drain_waits_for_a_worker_that_is_restarted() {
         .start(context, |connection, _| connection.stream(()))
         .unwrap();
     server.broadcast(0);
-    eventually("the worker is stuck", || {
-        entered.load(Ordering::SeqCst) == 1
-    });
+    eventually("the worker is stuck", || latch.come() == 1);
     let mut clients: Vec<_> = (0..3).map(|_| Client::connect(addr_of(&server))).collect();
     eventually("all are accepted", || server.stats().accepted == 3);
     latch.open();
@@ -332,21 +305,19 @@ fn fibers_serve_connections_and_end_with_the_server() {
 #[test]
 fn a_drain_begins_with_what_waits_at_the_workers_own_listeners() {
     let latch = Latch::default();
-    let entered = Arc::new(AtomicUsize::new(0));
     let server = builder()
         .dispatch(Dispatch::ReusePort)
         .on_notice(|_| ())
         .on_message({
-            let (latch, entered) = (latch.clone(), entered.clone());
+            let latch = latch.clone();
             move |_: u32, _: &mut Ctx| {
-                entered.fetch_add(1, Ordering::SeqCst);
                 latch.wait();
             }
         })
         .start(context, |connection, _| connection.stream(()))
         .unwrap();
     assert_eq!(server.broadcast(0), 2);
-    eventually("both are stuck", || entered.load(Ordering::SeqCst) == 2);
+    eventually("both are stuck", || latch.come() == 2);
     let mut clients: Vec<_> = (0..10).map(|_| Client::connect(addr_of(&server))).collect();
     let drain = std::thread::spawn(move || server.drain(PATIENCE).unwrap());
     std::thread::sleep(Duration::from_millis(50));
