@@ -31,7 +31,8 @@ pub struct Config {
     pub inbox_messages_max: usize,
     /// Spawns from other threads waiting for the loop. Default 1,024.
     pub control_orders_max: usize,
-    /// Messages delivered in one turn, before sockets are looked at again. Default 4,096: about 100 µs.
+    /// Messages delivered in one turn, and as many wakes, before sockets are looked at again. Default 4,096: about
+    /// 100 µs.
     pub messages_per_turn: usize,
     /// Machines created or asked to finish in one turn. Default 1,024.
     pub creates_per_turn: usize,

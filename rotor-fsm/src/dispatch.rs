@@ -13,6 +13,10 @@ mod check;
 mod clock;
 mod closing;
 mod jobs;
+mod stats;
+mod wakes;
+
+pub use self::stats::Stats;
 
 use self::closing::Closing;
 use crate::config::{Config, EndHook, Verdict};
@@ -26,6 +30,7 @@ use crate::io::SignalWatch;
 use crate::response::DeadlineChange;
 use crate::scope::Scope;
 use crate::table::Slots;
+use crate::waker::Rung;
 use crate::{Io, Machine, MachineId, Response, Time};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
@@ -42,6 +47,7 @@ pub(crate) struct Engine<R: Machine> {
     /// Absent before set-up is done and after teardown began; then nothing is delivered.
     ctx: Option<R::Context>,
     batch: Mail<R::Message>,
+    rung: Rung,
     deadlines: Deadlines,
     /// When the driver raises the alarm, and the earliest deadline armed since that was decided.
     alarm: Option<u64>,
@@ -59,26 +65,9 @@ pub(crate) struct Engine<R: Machine> {
     machines_told: usize,
     delivered: u64,
     dropped: u64,
+    woken: u64,
     ended: u64,
     panics: u64,
-}
-
-/// What a loop has done so far, and holds now.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Machines now, seeds included.
-    pub machines: usize,
-    /// Machines that have ended.
-    pub ended: u64,
-    /// Panics caught, in handlers and in drops.
-    pub panics: u64,
-    /// Open streams now.
-    pub sockets: usize,
-    /// Times a listener had to wait for room or for descriptors.
-    pub accepts_paused: u64,
-    /// Deadlines set now.
-    pub deadlines: usize,
 }
 
 /// How much one turn does, so that nothing starves the rest.
@@ -121,6 +110,7 @@ impl<R: Machine> Engine<R> {
             running: MachineId::NONE,
             ctx: None,
             batch: Mail::with_capacity(config.inbox_messages_max),
+            rung: Rung::new(),
             deadlines,
             alarm: None,
             soonest: u64::MAX,
@@ -140,6 +130,7 @@ impl<R: Machine> Engine<R> {
             machines_told: 0,
             delivered: 0,
             dropped: 0,
+            woken: 0,
             ended: 0,
             panics: 0,
         }
@@ -152,17 +143,6 @@ impl<R: Machine> Engine<R> {
 
     pub fn context_mut(&mut self) -> Option<&mut R::Context> {
         self.ctx.as_mut()
-    }
-
-    pub fn stats(&self) -> Stats {
-        Stats {
-            machines: self.nest.live(),
-            ended: self.ended,
-            panics: self.panics,
-            sockets: self.effects.sockets,
-            accepts_paused: self.effects.accepts_paused,
-            deadlines: self.deadlines.len(),
-        }
     }
 
     /// SIGTERM and SIGINT begin a shutdown.

@@ -12,6 +12,7 @@ use crate::inbox::Inbox;
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::table::Ids;
+use crate::thread::Running;
 use crate::work::Works;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -166,6 +167,7 @@ impl<R: Machine> Loop<R> {
         if engine.is_over() {
             return Ok(());
         }
+        let _running = Running::here();
         self.uv.run(RunMode::Default)?;
         self.uv.sink_mut().take_outcome()
     }

@@ -12,6 +12,7 @@ use crate::machine::{Hosts, Machine};
 use crate::notifier::{Notifier, Post, part_of};
 use crate::sync::Arc;
 use crate::table::Ids;
+use crate::waker::{Bells, bells_of};
 use crate::work::{Finish, Works};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -28,6 +29,8 @@ pub(crate) trait Host<M: Machine> {
     fn plant(&self, id: MachineId, seed: M::Seed);
     /// The way in for messages of this type. May allocate.
     fn post(&self) -> std::sync::Arc<dyn Post<M::Message>>;
+    /// The way in for wakes.
+    fn bells(&self) -> std::sync::Arc<dyn Bells>;
     /// Remembers what to do when a job of `id` is done; answers the job's number, or `None` at the limit.
     fn expect_work(&self, id: MachineId, finish: Finish<M::Message>) -> Option<u32>;
     /// Notes under which name the driver knows a job.
@@ -95,6 +98,10 @@ impl<R: Machine> Host<R> for Nest<R> {
         inbox_as_post(&self.inbox)
     }
 
+    fn bells(&self) -> std::sync::Arc<dyn Bells> {
+        bells_of(&self.inbox)
+    }
+
     fn expect_work(&self, id: MachineId, finish: Finish<R::Message>) -> Option<u32> {
         self.works.borrow_mut().insert(id, finish)
     }
@@ -153,6 +160,10 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartHost<'_, W, 
         part_of::<W, M>(self.whole.post())
     }
 
+    fn bells(&self) -> std::sync::Arc<dyn Bells> {
+        self.whole.bells()
+    }
+
     fn expect_work(&self, id: MachineId, finish: Finish<M::Message>) -> Option<u32> {
         self.whole.expect_work(
             id,
@@ -196,6 +207,10 @@ impl<W: Hosts<M>, M: Machine<Context = W::Context>> Host<M> for PartNest<W, M> {
 
     fn post(&self) -> std::sync::Arc<dyn Post<M::Message>> {
         self.host().post()
+    }
+
+    fn bells(&self) -> std::sync::Arc<dyn Bells> {
+        self.whole.bells()
     }
 
     fn expect_work(&self, id: MachineId, finish: Finish<M::Message>) -> Option<u32> {

@@ -5,15 +5,19 @@
 //! with other channels. The lock makes the accounting exact: whether a message is accepted, refused because the inbox is
 //! full, or refused because the loop has ended, is decided under the same lock under which the loop ends.
 //!
-//! Waking: the loop says under the lock that it is about to sleep; the first sender that finds it asleep clears
+//! Beside the queue is the lane of wakes (see `Waker`), which a full queue does not block: each waker is in it at most
+//! once.
+//!
+//! Waking the loop: it says under the lock that it is about to sleep; the first sender that finds it asleep clears
 //! that and wakes it. A busy loop costs its senders no system call at all, a sleeping one a single eventfd write.
 //!
-//! Invariant: `sleeping` implies that the queue is empty and that no nudge is pending.
+//! Invariant: `sleeping` implies that the queue and the lane of wakes are empty and that no nudge is pending.
 
 use crate::MachineId;
 use crate::error::SendError;
 use crate::generations::Generations;
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::waker::{Bell, Rung};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -33,8 +37,10 @@ pub(crate) struct Inbox<T> {
 
 struct State<T> {
     queue: Mail<T>,
-    /// Places promised to mapped messages that are being mapped.
+    /// Places promised to messages to come: those being mapped, and permits.
     reserved: usize,
+    /// Wakers that were used, and whose machines were not told yet.
+    rung: Rung,
     sleeping: bool,
     closed: bool,
     /// The control lane has something, or a shutdown was asked for.
@@ -89,6 +95,7 @@ impl<T> Inbox<T> {
             state: Mutex::new(State {
                 queue: VecDeque::with_capacity(capacity),
                 reserved: 0,
+                rung: Rung::new(),
                 sleeping: false,
                 closed: false,
                 nudged: false,
@@ -145,6 +152,18 @@ impl<T> Inbox<T> {
         self.lock().reserved -= 1;
     }
 
+    /// Puts a waker in line, unless its machine or the loop has ended. The caller has set its flag.
+    pub fn ring(&self, bell: std::sync::Arc<Bell>) {
+        if !self.generations.is_live(bell.to()) {
+            return;
+        }
+        let mut state = self.lock();
+        if !state.closed {
+            state.rung.push_back(bell);
+            self.unlock_and_wake(state);
+        }
+    }
+
     /// Tells the loop to look at its control lane.
     pub fn nudge(&self) {
         let mut state = self.lock();
@@ -162,16 +181,20 @@ impl<T> Inbox<T> {
     /// The loop is about to sleep: false if something has come, and then it must not.
     pub fn try_sleep(&self) -> bool {
         let mut state = self.lock();
-        state.sleeping = state.queue.is_empty() && !state.nudged && state.shutdown.is_none();
+        let has_mail = !state.queue.is_empty() || !state.rung.is_empty();
+        state.sleeping = !has_mail && !state.nudged && state.shutdown.is_none();
         state.sleeping
     }
 
-    /// The loop is awake: takes what has come. `batch` is swapped in only if it is empty, so that order is kept.
-    pub fn take(&self, batch: &mut Mail<T>) -> Taken {
+    /// The loop is awake: takes what has come. Only what is empty is swapped in, so that order is kept.
+    pub fn take(&self, batch: &mut Mail<T>, rung: &mut Rung) -> Taken {
         let mut state = self.lock();
         state.sleeping = false;
         if batch.is_empty() {
             std::mem::swap(&mut state.queue, batch);
+        }
+        if rung.is_empty() {
+            std::mem::swap(&mut state.rung, rung);
         }
         Taken {
             nudged: std::mem::take(&mut state.nudged),
@@ -179,12 +202,17 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Refuses everything from now on, and hands out what was accepted but not yet taken.
+    /// Refuses everything from now on, and hands out what was accepted but not yet taken. Drops the wakers in line, which
+    /// hold the inbox that holds them.
     pub fn close(&self) -> Mail<T> {
         let mut state = self.lock();
         state.closed = true;
         state.sleeping = false;
-        std::mem::take(&mut state.queue)
+        let rung = std::mem::take(&mut state.rung);
+        let queue = std::mem::take(&mut state.queue);
+        drop(state);
+        drop(rung);
+        queue
     }
 
     #[inline]
@@ -242,7 +270,7 @@ mod tests {
         inbox.send(ID, 1).unwrap();
         assert!(!inbox.try_sleep(), "mail waits");
         let mut batch = Mail::new();
-        inbox.take(&mut batch);
+        inbox.take(&mut batch, &mut Rung::new());
         assert!(inbox.try_sleep());
         for n in 0..10 {
             inbox.send(ID, n).unwrap();
@@ -331,10 +359,10 @@ mod loom_model {
                 move || send_mapped(&inbox, 2)
             });
             let mut batch = Mail::new();
-            inbox.take(&mut batch);
+            inbox.take(&mut batch, &mut Rung::new());
             let delivered = batch.drain(..).count() as u64;
             inbox.generations.publish(0, 2); // the machine ends
-            inbox.take(&mut batch);
+            inbox.take(&mut batch, &mut Rung::new());
             let stale = batch.drain(..).count() as u64;
             let unread = inbox.close().len() as u64; // the loop ends
             let (a, b) = (plain.join().unwrap(), mapped.join().unwrap());
@@ -361,7 +389,7 @@ mod loom_model {
                 if inbox.try_sleep() {
                     bell.wait(); // loom reports a deadlock if nobody rings
                 }
-                inbox.take(&mut batch);
+                inbox.take(&mut batch, &mut Rung::new());
                 got += batch.drain(..).count();
             }
             for sender in senders {

@@ -36,6 +36,8 @@ pub enum Io<'a> {
     Again,
     /// A job of [`Scope::work_io`](crate::Scope::work_io) is done. Carries no handle.
     Worked,
+    /// A [`Waker`](crate::Waker) of this machine was used, once or more often since it was last told. Carries no handle.
+    Woken,
     /// The signal of this number arrived.
     Signal(i32),
 }

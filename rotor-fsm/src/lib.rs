@@ -44,7 +44,8 @@
 //! |---|---|
 //! | `select!` | `match` on (state, event) |
 //! | a task | a machine; `tokio::spawn` is [`Scope::spawn`] or a [`Spawner`] |
-//! | `mpsc::Sender` | [`Notifier`] |
+//! | `mpsc::Sender`, `Sender::reserve` | [`Notifier`], [`Notifier::reserve`] |
+//! | `Notify`, `std::task::Waker` | [`Waker`]: [`Scope::waker`] |
 //! | `oneshot` | `notifier().map(Msg::Answer)` inside the request |
 //! | `broadcast` | [`Group`] |
 //! | `sleep`, `timeout` | the machine's one deadline: [`Response::after`] |
@@ -82,6 +83,7 @@ mod sync;
 mod table;
 mod thread;
 mod time;
+mod waker;
 mod work;
 
 pub use addr::{Addr, AddrError};
@@ -97,11 +99,12 @@ pub use group::{Group, Seat};
 pub use id::MachineId;
 pub use io::{Incoming, Io, Listener, SignalWatch, Socket};
 pub use machine::{Hosts, Machine, Never};
-pub use notifier::Notifier;
+pub use notifier::{Notifier, Permit};
 pub use response::Response;
 pub use scope::{Output, Own, Parts, Scope, Spawned};
-pub use thread::LoopThread;
+pub use thread::{LoopThread, is_loop_thread};
 pub use time::Time;
+pub use waker::Waker;
 
 pub use uv_sys_wrap::{
     Chunk, FdLimit, HandleId, HeldBack, ListenOptions, ListenSocket, Op, PoolConfig, ReadBuf,

@@ -2,7 +2,7 @@
 //!
 //! A notifier is a machine's id and a shared way into its loop's inbox. It is always the part's own: a notifier of a
 //! part of a composed machine takes the part's messages, and maps them on the way (reserve a place, map, fill it),
-//! so that a refused message comes back in the type in which it was sent.
+//! so that a refused message comes back in the type in which it was sent. A `Permit` is such a place in hand.
 
 use crate::MachineId;
 use crate::error::SendError;
@@ -45,6 +45,20 @@ impl<T> Notifier<T> {
         self.post.send(self.to, message)
     }
 
+    /// Takes a place in the loop's inbox now, for a message to come: the way to know that an answer can be sent before
+    /// doing what it will tell of. Never waits, allocates nothing. A place that is held is one less for all others.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn reserve(&self) -> Result<Permit<T>, SendError<()>> {
+        match self.post.reserve(self.to) {
+            Ok(()) => Ok(Permit {
+                place: Some(self.clone()),
+            }),
+            Err(refusal) => Err(refusal.of(())),
+        }
+    }
+
     /// The machine it sends to.
     pub fn id(&self) -> MachineId {
         self.to
@@ -73,6 +87,41 @@ impl<T: Send + 'static> Notifier<T> {
                 part: PhantomData,
             }),
         )
+    }
+}
+
+/// A place in a loop's inbox for one message, made by [`Notifier::reserve`]. Dropping it gives the place back.
+#[must_use = "dropping a permit gives its place back"]
+pub struct Permit<T> {
+    /// Empty once the place is used.
+    place: Option<Notifier<T>>,
+}
+
+impl<T> Permit<T> {
+    /// Sends a message, which is not refused. If the machine or its loop has ended since the place was taken, the
+    /// message is dropped and counted, as one that was sent before that end.
+    ///
+    /// # Panics
+    /// If the function of a [mapped](Notifier::map) notifier does; the place is given back then.
+    pub fn send(mut self, message: T) {
+        if let Some(notifier) = self.place.take() {
+            notifier.post.fill(notifier.to, message);
+        }
+    }
+}
+
+impl<T> Drop for Permit<T> {
+    fn drop(&mut self) {
+        if let Some(notifier) = self.place.take() {
+            notifier.post.release();
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Permit<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let to = self.place.as_ref().map(Notifier::id);
+        f.debug_tuple("Permit").field(&to).finish()
     }
 }
 

@@ -6,8 +6,10 @@
 
 mod handing;
 mod parts;
+mod spawned;
 
 pub use self::parts::{Output, Own, Parts};
+pub use self::spawned::Spawned;
 
 use crate::driver::SocketOption;
 use crate::effects::Effects;
@@ -17,8 +19,7 @@ use crate::io::{Incoming, Listener, SignalWatch, Socket};
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
 use crate::work::Tell;
-use crate::{Addr, MachineId, Response, Time};
-use std::marker::PhantomData;
+use crate::{Addr, MachineId, Response, Time, Waker};
 use std::time::Duration;
 use uv_sys_wrap::ListenOptions;
 
@@ -29,33 +30,6 @@ pub struct Scope<'a, M: Machine> {
     pub(crate) effects: &'a mut Effects,
     pub(crate) host: &'a dyn Host<M>,
     pub(crate) id: MachineId,
-}
-
-/// A machine that was just spawned: its id, typed, so that only its own messages can be sent to it.
-pub struct Spawned<M> {
-    id: MachineId,
-    kind: PhantomData<fn(M)>,
-}
-
-impl<M> Spawned<M> {
-    /// The new machine's id.
-    pub fn id(self) -> MachineId {
-        self.id
-    }
-}
-
-impl<M> Clone for Spawned<M> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<M> Copy for Spawned<M> {}
-
-impl<M> std::fmt::Debug for Spawned<M> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Spawned").field(&self.id).finish()
-    }
 }
 
 /// Time and chance.
@@ -96,9 +70,20 @@ impl<M: Machine> Scope<'_, M> {
         self.own().notifier()
     }
 
+    /// Wakes this machine from any thread, without a message. Each call makes a waker of its own, which allocates; keep
+    /// it, and clone it.
+    pub fn waker(&self) -> Waker {
+        self.own().waker()
+    }
+
     /// Sends messages to a machine that was spawned here.
     pub fn notifier_of(&self, spawned: Spawned<M>) -> Notifier<M::Message> {
-        Notifier::new(spawned.id, self.host.post())
+        Notifier::new(spawned.id(), self.host.post())
+    }
+
+    /// Wakes a machine that was spawned here; else as [`waker`](Self::waker).
+    pub fn waker_of(&self, spawned: Spawned<M>) -> Waker {
+        Waker::new(spawned.id(), self.host.bells())
     }
 
     /// Asks a machine to finish, as a shutdown of the loop would, without shutting it down: its

@@ -1,4 +1,5 @@
-//! `LoopThread`: a loop on a thread of its own, that can be talked to as soon as it exists.
+//! `LoopThread`: a loop on a thread of its own, that can be talked to as soon as it exists. And what a thread knows of
+//! the loops that it runs.
 
 use crate::config::Config;
 use crate::control::LoopHandle;
@@ -6,9 +7,39 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event_loop::{Loop, Setup};
 use crate::machine::Machine;
 use crossbeam_channel::bounded;
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// Whether a loop runs on this thread right now: then whoever waits for another thread stops all its machines, and
+/// waits for ever if it is for one of them. For blocking calls, which are better refused there. Also true while a
+/// [simulation](crate::sim) runs.
+pub fn is_loop_thread() -> bool {
+    LOOPS.get() > 0
+}
+
+thread_local! {
+    /// Loops that this thread runs: one in another's fiber, at most.
+    static LOOPS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A loop runs on this thread as long as this lives.
+pub(crate) struct Running(PhantomData<*mut ()>);
+
+impl Running {
+    pub fn here() -> Self {
+        LOOPS.set(LOOPS.get() + 1);
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        LOOPS.set(LOOPS.get() - 1);
+    }
+}
 
 /// A running loop on its own thread. Dereferences to its [`LoopHandle`].
 ///

@@ -8,7 +8,7 @@ mod common;
 
 use common::*;
 use rotor_fsm::prelude::*;
-use rotor_fsm::{Detached, Lease, Lessor, ListenOptions, ListenSocket};
+use rotor_fsm::{Detached, Lease, Lessor, ListenOptions, ListenSocket, Waker};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -266,6 +266,99 @@ fn r12_a_storm_of_messages_allocates_nothing() {
         }
         while LAST.load(Ordering::Acquire) != sized(20_000, 2000) as u64 {
             std::thread::yield_now();
+        }
+        LAST.store(0, Ordering::Release);
+    });
+    thread.shutdown(ms(0));
+    thread.join().unwrap();
+}
+
+/// Hands out a waker, and stores how often it was woken.
+struct Woken(&'static AtomicU64);
+
+impl Machine for Woken {
+    type Context = ();
+    type Message = Never;
+    type Seed = (&'static AtomicU64, mpsc::Sender<Waker>);
+
+    fn create((events, hand): Self::Seed, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        hand.send(scope.waker())?;
+        Ok(Response::of(Woken(events)))
+    }
+
+    fn io(self, event: Io<'_>, _: HandleId, _: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        assert!(matches!(event, Io::Woken));
+        self.0.fetch_add(1, Ordering::Release);
+        Ok(Response::of(self))
+    }
+}
+
+#[test]
+fn r12_wakes_allocate_nothing() {
+    let _turn = turn();
+    let _dog = watchdog();
+    static EVENTS: AtomicU64 = AtomicU64::new(0);
+    const MACHINES: usize = 50;
+    let (hand, handed) = mpsc::channel();
+    let thread = LoopThread::<Woken>::spawn(Config::default(), move |setup| {
+        MEASURED.set(true);
+        for _ in 0..MACHINES {
+            setup.add::<Woken>((&EVENTS, hand.clone()))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let wakers: Vec<Waker> = handed.iter().take(MACHINES).collect();
+    let wait_for = |events: u64| {
+        while EVENTS.load(Ordering::Acquire) < events {
+            std::thread::yield_now();
+        }
+    };
+    steady("a wake", || {
+        for waker in &wakers {
+            let before = EVENTS.load(Ordering::Acquire);
+            waker.wake();
+            wait_for(before + 1);
+        }
+    });
+    steady("many wakes at once", || {
+        // No event is under way, so each of the wakers makes one at least.
+        let before = EVENTS.load(Ordering::Acquire);
+        wakers.iter().for_each(Waker::wake);
+        wait_for(before + MACHINES as u64);
+    });
+    steady("a standard waker", || {
+        let before = EVENTS.load(Ordering::Acquire);
+        let task = std::task::Waker::from(wakers[0].clone());
+        let clone = task.clone();
+        drop(task);
+        clone.wake();
+        wait_for(before + 1);
+    });
+    thread.shutdown(ms(0));
+    thread.join().unwrap();
+}
+
+#[test]
+fn r12_a_permit_allocates_nothing() {
+    let _turn = turn();
+    let _dog = watchdog();
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let (hand, handed) = mpsc::channel();
+    let thread = LoopThread::<Answering>::spawn(Config::default(), move |setup| {
+        MEASURED.set(true);
+        hand.send(setup.add::<Answering>(&LAST)?)?;
+        Ok(())
+    })
+    .unwrap();
+    let machine = handed.recv().unwrap();
+    steady("a permit", || {
+        for n in 1..=sized(500, 50) as u64 {
+            drop(machine.reserve().unwrap());
+            machine.reserve().unwrap().send(n);
+            while LAST.load(Ordering::Acquire) != n {
+                std::thread::yield_now();
+            }
         }
         LAST.store(0, Ordering::Release);
     });

@@ -1,5 +1,5 @@
-//! The check phase of a turn: all that does not come from a descriptor. Orders of other threads, what is owed, and the
-//! inbox, a bounded batch of it.
+//! The check phase of a turn: all that does not come from a descriptor. Orders of other threads, what is owed, wakes,
+//! and the inbox, a bounded batch of each.
 
 use super::Engine;
 use crate::effects::Owed;
@@ -14,7 +14,7 @@ impl<R: Machine> Engine<R> {
         if self.outcome.is_some() {
             return;
         }
-        let taken = self.nest.inbox.take(&mut self.batch);
+        let taken = self.nest.inbox.take(&mut self.batch, &mut self.rung);
         if taken.nudged {
             self.follow_orders();
         }
@@ -26,6 +26,10 @@ impl<R: Machine> Engine<R> {
         }
         if !self.effects.to_finish.is_empty() {
             self.finish_some();
+        }
+        if !self.rung.is_empty() {
+            self.active_at = self.effects.now();
+            self.deliver_wakes();
         }
         if !self.batch.is_empty() {
             self.active_at = self.effects.now();

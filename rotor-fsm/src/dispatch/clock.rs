@@ -46,6 +46,7 @@ impl<R: Machine> Engine<R> {
         self.set_alarm();
         let busy = self.outcome.is_some()
             || !self.batch.is_empty()
+            || !self.rung.is_empty()
             || !self.effects.owed.is_empty()
             || !self.effects.to_finish.is_empty()
             || self.nest.has_births.get()

@@ -7,7 +7,7 @@ use crate::error::{Full, IoError};
 use crate::host::Host;
 use crate::notifier::Notifier;
 use crate::work::{Tell, split};
-use crate::{Addr, Machine, MachineId, Time};
+use crate::{Addr, Machine, MachineId, Time, Waker};
 use std::marker::PhantomData;
 use std::time::Duration;
 use uv_sys_wrap::{HandleId, Op};
@@ -29,6 +29,14 @@ pub struct Output<'a> {
 }
 
 impl Output<'_> {
+    /// The same for a shorter time, as a `&mut` of a `&mut`.
+    pub fn reborrow(&mut self) -> Output<'_> {
+        Output {
+            effects: self.effects,
+            id: self.id,
+        }
+    }
+
     /// As [`Scope::write`](crate::Scope::write).
     ///
     /// # Errors
@@ -94,11 +102,19 @@ impl Output<'_> {
     }
 }
 
-/// A machine's place in its loop: [`Parts::own`].
+/// A machine's place in its loop: [`Parts::own`]. `Copy`: it is shared, so pieces can be handed on.
 pub struct Own<'a, M: Machine> {
     pub(super) host: &'a dyn Host<M>,
     pub(super) id: MachineId,
 }
+
+impl<M: Machine> Clone for Own<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: Machine> Copy for Own<'_, M> {}
 
 impl<M: Machine> Own<'_, M> {
     /// The machine's id.
@@ -114,6 +130,11 @@ impl<M: Machine> Own<'_, M> {
     /// As [`Scope::notifier`](crate::Scope::notifier).
     pub fn notifier(&self) -> Notifier<M::Message> {
         Notifier::new(self.id, self.host.post())
+    }
+
+    /// As [`Scope::waker`](crate::Scope::waker).
+    pub fn waker(&self) -> Waker {
+        Waker::new(self.id, self.host.bells())
     }
 
     /// As [`Scope::work`](crate::Scope::work); `out` is the other piece of the same [`Parts`].

@@ -87,6 +87,7 @@ use crate::error::{Full, Result};
 use crate::event_loop::{Setup, spawn};
 use crate::machine::{Hosts, Machine};
 use crate::notifier::Notifier;
+use crate::thread::Running;
 use crate::time::nanos;
 use runner::{Drive, Runner};
 use std::cell::RefCell;
@@ -169,6 +170,7 @@ impl Sim {
         mut condition: impl FnMut(&mut Sim) -> bool,
     ) -> Ended {
         let end = self.world.borrow().now.saturating_add(nanos(limit));
+        let _running = Running::here();
         self.loops.iter().for_each(|one| one.resume());
         while !condition(self) {
             if let Some(ended) = self.step(end) {

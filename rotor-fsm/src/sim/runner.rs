@@ -33,8 +33,9 @@ pub(super) struct Runner<R: Machine> {
     /// Its last turn takes until then.
     free_at: Cell<u64>,
     state: Cell<State>,
-    /// Messages delivered so far, for the trace.
+    /// Messages and wakes delivered so far, for the trace.
     delivered: Cell<u64>,
+    told_awake: Cell<u64>,
     pub result: RefCell<Option<Result<()>>>,
 }
 
@@ -95,6 +96,7 @@ impl<R: Machine> Runner<R> {
             free_at: Cell::new(0),
             state: Cell::new(State::Running),
             delivered: Cell::new(0),
+            told_awake: Cell::new(0),
             result: RefCell::new(None),
         })
     }
@@ -164,8 +166,12 @@ impl<R: Machine> Runner<R> {
             .is_some()
     }
 
-    /// Notes the messages that a turn delivered, and how long it took.
-    fn account(&self) {
+    /// Notes the messages and wakes that a turn delivered, and how long it took.
+    fn account(&self, told_awake: u64) {
+        let before = self.told_awake.replace(told_awake);
+        if told_awake > before {
+            self.record("woken", told_awake - before);
+        }
         let delivered = self.nest.inbox.counts.delivered.load(Ordering::Relaxed);
         let before = self.delivered.replace(delivered);
         if delivered > before {
@@ -225,7 +231,7 @@ impl<R: Machine> Drive for Runner<R> {
         }
         self.own(engine, Internal::Prepare, Event::Prepare);
         self.stop_if_over(engine);
-        self.account();
+        self.account(engine.stats().woken);
     }
 
     fn resume(&self) {

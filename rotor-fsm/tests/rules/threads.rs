@@ -2,7 +2,8 @@
 
 use crate::common::*;
 use rotor_fsm::prelude::*;
-use rotor_fsm::{ErrorKind, Verdict};
+use rotor_fsm::{ErrorKind, Verdict, is_loop_thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -190,4 +191,55 @@ fn r8_loops_talk_to_each_other() {
         let delivered: u64 = rings.iter().map(|ring| ring.messages().delivered).sum();
         delivered == u64::from(hops) + 1
     });
+}
+
+/// Where loops run, and only while they do.
+#[test]
+fn a_thread_knows_whether_a_loop_runs_on_it() {
+    let _dog = watchdog();
+    assert!(!is_loop_thread());
+    for panics in [false, true] {
+        let config = Config {
+            on_end: Some(Box::new(|_, _| Verdict::Stop)),
+            ..Config::default()
+        };
+        let mut main_loop = Loop::<Quiet>::new(config, |_| {
+            assert!(!is_loop_thread());
+            Ok(())
+        })
+        .unwrap();
+        main_loop
+            .spawn::<Quiet>(act(move |_, _: &mut QuietScope<'_>| {
+                assert!(is_loop_thread());
+                let elsewhere = std::thread::spawn(is_loop_thread).join().unwrap();
+                assert!(!elsewhere && !panics, "as planned");
+                // A loop inside of a handler of another one's machine.
+                let mut inner = Loop::<Quiet>::new(Config::default(), |_| Ok(()))?;
+                inner.spawn::<Quiet>(act(|_, _: &mut QuietScope<'_>| done()))?;
+                inner.run()?;
+                assert!(is_loop_thread(), "the outer one still runs");
+                done()
+            }))
+            .unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| main_loop.run()));
+        match outcome {
+            Err(payload) => assert!(panics && payload_text(payload) == "as planned"),
+            Ok(result) => assert!(!panics && result.is_ok()),
+        }
+        assert!(!is_loop_thread());
+    }
+}
+
+#[test]
+fn a_simulated_loop_counts_as_one_that_runs() {
+    let mut sim = rotor_fsm::sim::Sim::new(1);
+    let on = sim.add::<Quiet>(Config::default(), |_| Ok(())).unwrap();
+    let asked = act(|_, _: &mut QuietScope<'_>| {
+        assert!(is_loop_thread());
+        done()
+    });
+    sim.spawn::<Quiet, Quiet>(&on, asked).unwrap();
+    assert_eq!(sim.run(ms(10)), rotor_fsm::sim::Ended::Over);
+    assert_eq!(sim.stats(&on).panics, 0);
+    assert!(!is_loop_thread());
 }

@@ -7,6 +7,7 @@ mod faults;
 mod messages;
 mod parts;
 mod seam;
+mod waking;
 mod world;
 
 use rotor_fsm::Addr;
