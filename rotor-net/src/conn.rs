@@ -1,8 +1,9 @@
 //! `Conn`: all that a protocol's handler may do besides answering its intent.
 
-use crate::{Protocol, Stream, StreamSeed};
+use crate::{Limits, Protocol, Stream, StreamSeed};
 use rotor_fsm::{
     Addr, Full, IoError, IoErrorKind, MachineId, Notifier, Output, Own, Result, Spawned, Time,
+    Waker,
 };
 use std::fmt;
 use std::time::Duration;
@@ -16,12 +17,19 @@ pub struct Conn<'a, P: Protocol> {
     pub out: Out<'a>,
     pub(crate) own: Own<'a, Stream<P>>,
     pub(crate) rest: &'a [u8],
+    pub(crate) limits: &'a Limits,
 }
 
 impl<P: Protocol> Conn<'_, P> {
     /// Sends messages to this protocol. Allocates where the stream is a part of a composed machine.
     pub fn notifier(&self) -> Notifier<P::Message> {
         self.own.notifier()
+    }
+
+    /// Wakes this protocol from any thread, without a message: [`Protocol::woken`] is called then. Each call makes a
+    /// waker of its own, which allocates; keep it, and clone it.
+    pub fn waker(&self) -> Waker {
+        self.own.waker()
     }
 
     /// The stream machine's id.
@@ -52,6 +60,11 @@ impl<P: Protocol> Conn<'_, P> {
     /// If the connection is gone already, or the system refuses.
     pub fn set_keepalive(&mut self, after: Option<Duration>) -> Result<(), IoError> {
         self.out.output.set_keepalive(after)
+    }
+
+    /// The limits of this stream.
+    pub fn limits(&self) -> &Limits {
+        self.limits
     }
 
     /// The time, read at most once a turn of the loop.
@@ -96,6 +109,12 @@ impl<P: Protocol> Conn<'_, P> {
     pub fn rest(&self) -> &[u8] {
         self.rest
     }
+
+    /// Takes it apart, for layers built on protocols: the pieces borrow separately, all for the same time.
+    #[cfg(any(test, feature = "rpc"))]
+    pub(crate) fn split(&mut self) -> (&mut P::Context, Out<'_>, Own<'_, Stream<P>>) {
+        (self.ctx, self.out.reborrow(), self.own)
+    }
 }
 
 /// The output of a connection.
@@ -105,6 +124,14 @@ pub struct Out<'a> {
 }
 
 impl Out<'_> {
+    /// The same for a shorter time, as a `&mut` of a `&mut`.
+    pub fn reborrow(&mut self) -> Out<'_> {
+        Out {
+            output: self.output.reborrow(),
+            bytes_max: self.bytes_max,
+        }
+    }
+
     /// Takes all of `bytes`, or none. After a write has failed, what is written is thrown away: that failure arrives
     /// as an event (see [`Protocol::failed`]).
     ///
@@ -153,5 +180,76 @@ impl fmt::Write for Pieces<'_, '_> {
             self.error = Some(error);
             fmt::Error
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Accept, AcceptSeed, Input, Intent, Limits, Service, Streams};
+    use rotor_fsm::sim::check;
+    use rotor_fsm::{Config, Never};
+
+    /// What a layer hands to its own handlers: one lifetime for all.
+    struct Taken<'c> {
+        ctx: &'c mut u32,
+        out: Out<'c>,
+        own: Own<'c, Stream<Layered>>,
+    }
+
+    fn answer(taken: &mut Taken<'_>) -> Result<()> {
+        *taken.ctx += 1;
+        taken.out.reborrow().write(b"one ")?;
+        let id = taken.own.id();
+        assert_eq!(
+            (taken.own.waker().id(), taken.own.notifier().id()),
+            (id, id)
+        );
+        Ok(taken.out.write(b"two ")?)
+    }
+
+    struct Layered;
+
+    impl Protocol for Layered {
+        type Context = u32;
+        type Message = Never;
+        type Seed = ();
+
+        fn create((): (), conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+            // As often as one likes, and the connection is whole again after.
+            for _ in 0..2 {
+                let (ctx, out, own) = conn.split();
+                let mut taken = Taken { ctx, out, own };
+                answer(&mut taken)?;
+                answer(&mut taken)?;
+            }
+            assert_eq!(*conn.ctx, 4);
+            conn.out.write(b"end")?;
+            Ok(Intent::done())
+        }
+
+        fn received(self, _: Input<'_>, _: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+            Ok(Intent::of(self))
+        }
+    }
+
+    #[test]
+    fn a_connection_taken_apart_is_still_one() {
+        check(0..3, |sim| {
+            let at = Addr::Tcp(([127, 0, 0, 1], 7).into());
+            let (listens, streams) = (at.clone(), Streams::new(Limits::default()));
+            let server = sim.add::<Service<Layered>>(Config::default(), move |setup| {
+                let seed = AcceptSeed::new(listens, &streams, &setup.spawner(), |_| ());
+                setup.add::<Accept<Layered>>(seed)?;
+                Ok(0)
+            });
+            let server = server.expect("the server starts");
+            sim.run_for(Duration::from_millis(1));
+            let peer = sim.connect(at);
+            sim.run_for(Duration::from_secs(1));
+            let expected = format!("{}end", "one two ".repeat(4));
+            assert_eq!(&*sim.received(peer), expected.as_bytes());
+            assert_eq!(sim.stats(&server).panics, 0);
+        });
     }
 }

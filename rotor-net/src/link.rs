@@ -110,11 +110,12 @@ impl Link {
 
     #[inline]
     pub fn conn<'a, P: Protocol>(
-        &self,
+        &'a self,
         scope: &'a mut Scope<'_, Stream<P>>,
         rest: &'a [u8],
     ) -> Conn<'a, P> {
-        let bytes_max = self.ticket.streams().limits().output_bytes_max;
+        let limits = self.ticket.streams().limits();
+        let bytes_max = limits.output_bytes_max;
         let Parts { ctx, out, own } = scope.parts(&self.socket);
         Conn {
             ctx,
@@ -124,6 +125,7 @@ impl Link {
             },
             own,
             rest,
+            limits,
         }
     }
 

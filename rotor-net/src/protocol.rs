@@ -41,6 +41,13 @@ pub trait Protocol: Sized + 'static {
         Err(ErrorKind::UnhandledMessage.into())
     }
 
+    /// A [waker](Conn::waker) of this connection was used, once or more often since this was last called: there may be
+    /// news where the protocol shares something with others. It may be called when there are none.
+    fn woken(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
+        let _ = conn;
+        Ok(Intent::of(self))
+    }
+
     /// The deadline passed. It is no longer set.
     fn timeout(self, conn: &mut Conn<'_, Self>) -> Result<Intent<Self>> {
         let _ = conn;

@@ -122,6 +122,7 @@ impl<P: Protocol> Machine for Stream<P> {
                         fresh = bytes;
                         self.link.flags &= !STALLED;
                     }
+                    Io::Woken => return Self::woken(self.link, protocol, scope),
                     other => self.link.note(other),
                 }
                 let feed = self.link.feed(fresh);
@@ -246,6 +247,11 @@ impl<P: Protocol> Stream<P> {
             Outcome::Goes(stream, now) => Outcome::Goes(stream, now.or(wish)).answer(),
             end => end.answer(),
         }
+    }
+
+    #[inline(never)]
+    fn woken(link: Link, protocol: P, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        link.call(scope, |conn| protocol.woken(conn)).answer()
     }
 
     #[inline]

@@ -115,6 +115,7 @@ impl<C: 'static, M: Send + 'static> Machine for Fiber<C, M> {
             Io::Incoming(incoming) => self.incoming(incoming, on, scope),
             Io::Worked => self.go_on_if(Wait::Work, scope),
             Io::Again => self.go_on_if(Wait::Turn, scope),
+            Io::Woken => self.woken(scope),
             other => self.note(&other, on, scope),
         }
     }
@@ -222,6 +223,13 @@ impl<C: 'static, M: Send + 'static> Fiber<C, M> {
             scope.pause_listener(listener);
         }
         Ok(self.rest())
+    }
+
+    /// Its waker was used. Counted, because it may be for a future whose `poll` waits for something else just now.
+    fn woken(self, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
+        let wakes = &self.core().wakes;
+        wakes.set(wakes.get().wrapping_add(1));
+        self.go_on_if(Wait::Woken, scope)
     }
 
     /// What happens once in a stream's life, or seldom.

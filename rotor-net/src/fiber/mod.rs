@@ -69,7 +69,7 @@
 //!
 //! When the loop shuts down, or another machine asks for it ([`Cx::cancel`],
 //! [`Scope::ask_to_finish`](rotor_fsm::Scope::ask_to_finish)), calls that wait for something to come (`read` with nothing
-//! there, `recv`, `accept`, `connect`, `sleep`, `yield_now`, `work`) answer [`FiberError::Cancelled`], now and from then on.
+//! there, `recv`, `accept`, `connect`, `sleep`, `yield_now`, `work`, `block_on`) answer [`FiberError::Cancelled`], now and from then on.
 //! Writing and flushing go on. So a body full of `?` ends soon, its destructors run, and what it wrote still leaves; to
 //! end with `Cancelled` then counts as having ended well. One that wants to say goodbye calls [`Cx::carry_on`], waits
 //! again, and ends by itself before the shutdown's deadline. What is left then is unwound.
@@ -82,11 +82,12 @@
 //! ```
 //!
 //! `machine` has that flow, `state` what both sides know, `lend` how a scope gets to the body without being kept, `seat`
-//! where all of this lives, `stacks` and `overflow` the memory. Calls are in `cx`, `net` and `wire`.
+//! where all of this lives, `stacks` and `overflow` the memory. Calls are in `cx`, `net`, `wire` and `future`.
 
 mod config;
 mod cx;
 mod error;
+mod future;
 mod lend;
 mod linger;
 mod listener;

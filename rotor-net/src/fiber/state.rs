@@ -11,8 +11,9 @@ use super::listener::Door;
 use super::stacks::{Stacks, Wires};
 use super::wire::Wire;
 use rotor_fsm::{Error, HandleId, Time};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::task::Waker;
 
 /// What a suspended fiber waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) enum Wait {
     Caller(HandleId),
     Message,
     Work,
+    /// Its waker to be used.
+    Woken,
     /// Its next turn.
     Turn,
     /// Only its deadline.
@@ -58,6 +61,10 @@ pub(super) struct Core {
     woke: Cell<Woke>,
     /// When the machine's deadline is set to; it may be earlier than `until` and is moved when it fires.
     pub armed: Cell<Time>,
+    /// For the futures that it polls; made when first needed.
+    pub waker: OnceCell<Waker>,
+    /// Times that the waker's use was told of: who polls sees whether it was while it did so.
+    pub wakes: Cell<u64>,
     pub is_cancelled: Cell<bool>,
     /// The machine is being dropped: the body is unwound, and has nothing any more.
     pub is_leaving: Cell<bool>,
@@ -81,6 +88,8 @@ impl Core {
             until: Cell::new(Time::NEVER),
             woke: Cell::new(Woke::Perhaps),
             armed: Cell::new(Time::NEVER),
+            waker: OnceCell::new(),
+            wakes: Cell::new(0),
             is_cancelled: Cell::new(false),
             is_leaving: Cell::new(false),
             fresh_on: Cell::new(HandleId::NONE),

@@ -3,16 +3,28 @@
 
 use super::counting::{allocations, count_here};
 use super::*;
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::Poll;
 
 /// What the server fiber is told.
 enum Order {
     /// Answer the number.
     Answer(u64, &'static AtomicUsize),
+    /// Wait for a future that another thread completes: it stores the number once it is polled.
+    Await(usize, &'static Place),
     /// Make a fiber of this one's type, which counts down and ends.
     Spawn(&'static AtomicUsize),
+}
+
+/// Where a future and the thread that completes it meet.
+struct Place {
+    /// What the thread gives, and what the fiber has got.
+    given: AtomicUsize,
+    taken: AtomicUsize,
+    waker: Mutex<Option<std::task::Waker>>,
 }
 
 type Served<'a> = Cx<'a, (), Order>;
@@ -35,6 +47,16 @@ fn obey(cx: &Served) -> Result<()> {
     loop {
         match cx.within(PATIENCE).recv()? {
             Order::Answer(n, answer) => answer.store(n as usize, SeqCst),
+            Order::Await(n, place) => {
+                cx.within(PATIENCE).block_on(poll_fn(|context| {
+                    *place.waker.lock().unwrap() = Some(context.waker().clone());
+                    match place.given.load(SeqCst) == n {
+                        true => Poll::Ready(()),
+                        false => Poll::Pending,
+                    }
+                }))?;
+                place.taken.store(n, SeqCst);
+            }
             Order::Spawn(done) => {
                 let brief = cx.stacks().fiber("brief", move |cx: &Served| {
                     cx.yield_now()?;
@@ -75,6 +97,11 @@ fn r12_fibers_allocate_nothing_in_the_steady_state() {
     let _dog = watchdog();
     static ANSWER: AtomicUsize = AtomicUsize::new(0);
     static DONE: AtomicUsize = AtomicUsize::new(0);
+    static PLACE: Place = Place {
+        given: AtomicUsize::new(0),
+        taken: AtomicUsize::new(0),
+        waker: Mutex::new(None),
+    };
     let (tell, told) = mpsc::channel();
     let thread = LoopThread::<Fiber<(), Order>>::spawn(Config::default(), move |setup| {
         let stacks = Stacks::new(StackConfig::default())?;
@@ -100,6 +127,18 @@ fn r12_fibers_allocate_nothing_in_the_steady_state() {
             await_that("an answer", || ANSWER.load(SeqCst) == n as usize);
         }
     };
+    let futures = || {
+        for n in 1..200 {
+            obedient.send(Order::Await(n, &PLACE)).unwrap();
+            let is_there = || PLACE.waker.lock().unwrap().is_some();
+            await_that("a poll", is_there);
+            PLACE.given.store(n, SeqCst);
+            let waker = PLACE.waker.lock().unwrap().take();
+            waker.into_iter().for_each(std::task::Waker::wake);
+            await_that("a future's end", || PLACE.taken.load(SeqCst) == n);
+            PLACE.waker.lock().unwrap().take();
+        }
+    };
     let births = || {
         let before = DONE.load(SeqCst);
         for _ in 0..200 {
@@ -122,6 +161,7 @@ fn r12_fibers_allocate_nothing_in_the_steady_state() {
     };
     let all = [
         ("messages", &messages as &dyn Fn()),
+        ("futures", &futures),
         ("births", &births),
         ("connections", &connections),
     ];

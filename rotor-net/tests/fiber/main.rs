@@ -5,6 +5,7 @@ mod connecting;
 #[path = "../common/counting.rs"]
 mod counting;
 mod echo;
+mod futures;
 mod life;
 mod many;
 mod messages;

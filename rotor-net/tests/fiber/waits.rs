@@ -26,7 +26,7 @@ struct Tools {
 type Call = fn(&Plainly, &mut Tools) -> Result<(), FiberError>;
 
 /// Calls that wait for something to come.
-const WAITING: [(&str, Call); 9] = [
+const WAITING: [(&str, Call); 10] = [
     ("read", |cx, tools| {
         cx.read(&mut tools.stream, &mut [0; 10]).map(drop)
     }),
@@ -44,6 +44,7 @@ const WAITING: [(&str, Call); 9] = [
     ("recv", |cx, _| cx.recv().map(drop)),
     ("sleep", |cx, _| cx.sleep(ms(5000))),
     ("work", |cx, _| cx.work(|| 7).map(drop)),
+    ("block_on", |cx, _| cx.block_on(std::future::pending())),
     ("within within", |cx, _| {
         cx.within(ms(5000)).recv().map(drop)
     }),
