@@ -41,7 +41,7 @@
 //! |---|---|---|
 //! | `server` (default) | `server` | an acceptor and workers on threads of their own: limits, dispatch, drains, hot restarts |
 //! | `fiber` (default) | `fiber` | machines whose state is a stack |
-//! | `rpc` | `rpc` | typed calls; so far how values become bytes and back within a budget, `rpc::codec` |
+//! | `rpc` | `rpc` | typed calls between programs |
 
 #![deny(unsafe_code)]
 

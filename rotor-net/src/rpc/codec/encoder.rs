@@ -1,7 +1,7 @@
 //! `Encoder`: drives the structure of a value that is encoded, within the limits.
 //!
-//! As in `decoder`, every level of nesting is entered here, and postcard only writes what has no parts. What the limits
-//! of the bytes are is `Output`'s to know.
+//! As in `decoder`, every level of nesting is entered here, and what has no parts is written as postcard writes it: by
+//! postcard, but for integers and strings, which nearly all values are made of.
 
 use super::budget::Budget;
 use super::error::Fault;
@@ -38,6 +38,38 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Writes an integer as postcard does: seven bits a byte, the lowest first. Ours, since through postcard's output the
+    /// ten bytes at most would be copied as a slice of any length.
+    #[inline]
+    fn varint(&mut self, mut value: u64) -> Result<(), Fault> {
+        let mut bytes = [0_u8; VARINT_BYTES_MAX];
+        let mut len = 0;
+        while value >= 0x80 && len < VARINT_BYTES_MAX - 1 {
+            bytes[len] = value as u8 | 0x80;
+            value >>= 7;
+            len += 1;
+        }
+        bytes[len] = value as u8;
+        len += 1;
+        let Output {
+            bytes: out,
+            len_max,
+        } = &mut self.wire.output;
+        let len_after = out.len() + len;
+        if len_after > *len_max {
+            return Err(self.too_long());
+        }
+        out.extend_from_slice(&bytes);
+        out.truncate(len_after);
+        Ok(())
+    }
+
+    /// The same with the sign in the lowest bit.
+    #[inline]
+    fn zigzag(&mut self, value: i64) -> Result<(), Fault> {
+        self.varint(((value << 1) ^ (value >> 63)) as u64)
+    }
+
     #[cold]
     fn too_long(&self) -> Fault {
         CodecError::TooLong {
@@ -46,12 +78,27 @@ impl<'a> Encoder<'a> {
         .into()
     }
 
-    /// Writes what has no parts but could have had: it counts as a level, as it will when decoded.
+    /// Writes a string or bytes, and how many.
     #[inline]
-    fn leaf<T: Serialize>(&mut self, value: &T) -> Result<(), Fault> {
+    fn counted_bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.varint(bytes.len() as u64)?;
+        let Output {
+            bytes: out,
+            len_max,
+        } = &mut self.wire.output;
+        if bytes.len() > *len_max - out.len() {
+            return Err(self.too_long());
+        }
+        out.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes the number of what has no parts but could have had: it counts as a level, as it will when decoded.
+    #[inline]
+    fn leaf(&mut self, number: u32) -> Result<(), Fault> {
         self.budget.enter()?;
         self.budget.leave();
-        self.scalar(value)
+        self.varint(number.into())
     }
 
     /// Writes the one part of what has one, a level down.
@@ -81,10 +128,13 @@ impl<'a> Encoder<'a> {
             "sequences and maps that do not know their length",
         ))?;
         self.budget.charge_each(len, 1)?;
-        self.scalar(&len)?;
+        self.varint(len as u64)?;
         self.parts(len)
     }
 }
+
+/// Of an integer of 64 bits.
+const VARINT_BYTES_MAX: usize = 10;
 
 macro_rules! scalars {
     ($($method:ident: $type:ty,)*) => {
@@ -92,6 +142,14 @@ macro_rules! scalars {
             #[inline]
             fn $method(self, value: $type) -> Result<(), Fault> {
                 self.scalar(&value)
+            }
+        )*
+    };
+    ($how:ident: $($method:ident: $type:ty,)*) => {
+        $(
+            #[inline]
+            fn $method(self, value: $type) -> Result<(), Fault> {
+                self.$how(value.into())
             }
         )*
     };
@@ -111,27 +169,36 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
     scalars! {
         serialize_bool: bool,
         serialize_i8: i8,
-        serialize_i16: i16,
-        serialize_i32: i32,
-        serialize_i64: i64,
         serialize_i128: i128,
         serialize_u8: u8,
-        serialize_u16: u16,
-        serialize_u32: u32,
-        serialize_u64: u64,
         serialize_u128: u128,
         serialize_f32: f32,
         serialize_f64: f64,
         serialize_char: char,
-        serialize_str: &str,
+    }
+
+    scalars! {
+        varint:
+        serialize_u16: u16,
+        serialize_u32: u32,
+        serialize_u64: u64,
+    }
+
+    scalars! {
+        zigzag:
+        serialize_i16: i16,
+        serialize_i32: i32,
+        serialize_i64: i64,
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Fault> {
+        self.counted_bytes(value.as_bytes())
     }
 
     #[inline]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
-        match ser::Serializer::serialize_bytes(&mut self.wire, bytes) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.too_long()),
-        }
+        self.counted_bytes(bytes)
     }
 
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
@@ -143,7 +210,7 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
 
     #[inline]
     fn serialize_none(self) -> Result<(), Fault> {
-        self.leaf(&0_u8)
+        self.leaf(0)
     }
 
     #[inline]
@@ -169,7 +236,7 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
         index: u32,
         _: &'static str,
     ) -> Result<(), Fault> {
-        self.leaf(&index)
+        self.leaf(index)
     }
 
     #[inline]
@@ -189,7 +256,7 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
         _: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        self.scalar(&index)?;
+        self.varint(index.into())?;
         self.nested(value)
     }
 
@@ -226,7 +293,7 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
         _: &'static str,
         len: usize,
     ) -> Result<Parts<'e, 'a>, Fault> {
-        self.scalar(&index)?;
+        self.varint(index.into())?;
         self.parts(len)
     }
 
@@ -238,7 +305,7 @@ impl<'e, 'a> ser::Serializer for &'e mut Encoder<'a> {
         _: &'static str,
         len: usize,
     ) -> Result<Parts<'e, 'a>, Fault> {
-        self.scalar(&index)?;
+        self.varint(index.into())?;
         self.parts(len)
     }
 

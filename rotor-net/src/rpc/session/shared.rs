@@ -1,0 +1,401 @@
+//! `Shared`: what a session has in common with the replies and streams of its calls, wherever these are: the calls in
+//! flight, and the frames that wait to leave.
+//!
+//! One mutex guards both, so an answer, its frame and the end of its call are one step. No user code runs under it:
+//! values are encoded before, streams are told after.
+//!
+//! Invariant: frames that wait are looked at. Either the session is in a handler of its own (`is_busy`), and lets them
+//! leave before it returns, or its waker was used after they were appended.
+
+use super::super::codec;
+use super::super::error::{CallError, SessionError};
+use super::super::frame::{CallId, HEADER_BYTES, Header, Kind};
+use super::super::items::{Inflow, Outflow};
+use super::super::line::Line;
+use super::at_hand;
+use super::calls::{Calls, Flows};
+use super::outbox::Outbox;
+#[cfg(loom)]
+use loom::sync::{Mutex, MutexGuard};
+use rotor_fsm::{Time, Waker};
+use std::sync::{Arc, OnceLock, PoisonError};
+#[cfg(not(loom))]
+use std::sync::{Mutex, MutexGuard};
+
+/// Shared by a session, its replies and its streams.
+pub(crate) struct Shared<W = Waker> {
+    state: Mutex<State>,
+    /// Made when a call first outlives the handler that began it.
+    waker: OnceLock<W>,
+    /// Of what is encoded and decoded.
+    pub limits: Arc<codec::Limits>,
+    pub bounds: Bounds,
+}
+
+/// What both sides have agreed on, and what may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// The longest body that the client takes.
+    pub client_frame_bytes_max: usize,
+    /// What the client takes of a stream's items before it gives more credit.
+    pub client_window_bytes: u32,
+    /// Bytes that may wait; beyond that the client does not read.
+    pub queued_bytes_max: usize,
+    /// Bytes that wait above which items stay with their senders.
+    pub high_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    out: Outbox,
+    /// What waited in the stream when the session last looked.
+    stream_bytes: usize,
+    calls: Calls,
+    /// Answers from other threads to calls whose handlers have not returned: see [`at_hand`].
+    early: Vec<(Header, Box<[u8]>)>,
+    /// The number of the first call that the present dispatch has read.
+    reading_from: u32,
+    /// The session is in a handler, and will look at what waits.
+    is_busy: bool,
+    /// More had to wait than may.
+    is_overfull: bool,
+    /// Some sender was told that the line is full.
+    is_starved: bool,
+    is_over: bool,
+}
+
+/// What wakes a session.
+pub(crate) trait Rouse: Send + Sync {
+    fn rouse(&self);
+}
+
+impl Rouse for Waker {
+    #[inline]
+    fn rouse(&self) {
+        self.wake();
+    }
+}
+
+/// What a session must know when it lets frames leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Settled {
+    /// Calls are in flight.
+    pub has_calls: bool,
+    /// Not all has left: the stream is full.
+    pub has_rest: bool,
+    /// So much waits that the session must look again when some of it has left.
+    pub is_high: bool,
+}
+
+/// What the session does, on its loop's thread.
+impl<W: Rouse> Shared<W> {
+    pub fn new(limits: Arc<codec::Limits>, bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::default(),
+            waker: OnceLock::new(),
+            limits,
+            bounds,
+        })
+    }
+
+    /// The session begins to read: it is busy from now on, until it [settles](Self::settle). The next call will be this
+    /// one.
+    #[inline]
+    pub(super) fn enter(&self, next_sequence: u32) {
+        at_hand::enter(self.key());
+        let mut state = self.lock();
+        state.is_busy = true;
+        state.reading_from = next_sequence;
+    }
+
+    /// A call is entered in the table whose handler has returned and not answered it. It may have been answered from
+    /// another thread.
+    ///
+    /// # Errors
+    /// As [`begin`](Self::begin).
+    pub(super) fn begin_late(&self, id: CallId, deadline: Time) -> Result<(), SessionError> {
+        let mut state = self.lock();
+        state.calls.begin(id, deadline, Flows::default())?;
+        let early = state.early.iter().position(|(header, _)| header.id == id);
+        if let Some(at) = early {
+            let (header, body) = state.early.swap_remove(at);
+            state.append(header, &body, &self.bounds);
+            state.calls.end(id);
+        }
+        Ok(())
+    }
+
+    /// A call has arrived. Answers how much waits.
+    #[inline]
+    pub(super) fn begin(
+        &self,
+        id: CallId,
+        deadline: Time,
+        flows: Flows,
+    ) -> Result<usize, SessionError> {
+        let mut state = self.lock();
+        state.calls.begin(id, deadline, flows)?;
+        Ok(state.out.len())
+    }
+
+    /// Lets frames leave: `write` gets them, and answers how many bytes of them it took, and how many then wait in the
+    /// stream.
+    ///
+    /// # Errors
+    /// `OutputFull`.
+    #[inline]
+    pub(super) fn settle(
+        &self,
+        waker: impl FnOnce() -> W,
+        write: impl FnOnce(&[u8]) -> (usize, usize),
+    ) -> Result<Settled, SessionError> {
+        let mut state = self.lock();
+        at_hand::leave(self.key(), |frames| {
+            let is_taken = state.out.push_bytes(frames, self.bounds.queued_bytes_max);
+            state.is_overfull |= !is_taken;
+        });
+        if !state.early.is_empty() {
+            state.early.clear();
+        }
+        if state.is_overfull {
+            return Err(SessionError::OutputFull {
+                bytes_max: self.bounds.queued_bytes_max,
+            });
+        }
+        let (taken_bytes, stream_bytes) = write(state.out.waiting());
+        state.out.left(taken_bytes);
+        state.stream_bytes = stream_bytes;
+        let has_calls = state.calls.in_flight() > 0;
+        if has_calls && self.waker.get().is_none() {
+            let _ = self.waker.set(waker());
+        }
+        let has_rest = state.out.len() > 0;
+        state.is_busy = false;
+        let is_high = state.waiting_bytes() > self.bounds.high_bytes;
+        if state.is_starved && !is_high {
+            state.is_starved = false;
+            let starved: Vec<_> = state.calls.outflows().cloned().collect();
+            drop(state);
+            for outflow in starved {
+                outflow.room();
+            }
+        }
+        Ok(Settled {
+            has_calls,
+            has_rest,
+            is_high,
+        })
+    }
+
+    /// Appends what the server says first.
+    pub fn welcome(&self, welcome: &[u8]) {
+        let mut state = self.lock();
+        let is_taken = state.out.push_bytes(welcome, self.bounds.queued_bytes_max);
+        state.is_overfull |= !is_taken;
+    }
+
+    /// Appends a frame that belongs to no call. The session settles later.
+    pub fn say(&self, header: Header, body: &[u8]) {
+        self.lock().append(header, body, &self.bounds);
+    }
+
+    /// A call is over, for this reason, which the client knows.
+    pub fn end(&self, id: CallId, why: CallError) {
+        let flows = self.lock().calls.end(id);
+        if let Some(flows) = flows {
+            flows.close(|| why);
+        }
+    }
+
+    /// Calls that are past their deadline fail. Answers the next deadline.
+    pub fn expire(&self, now: Time) -> Time {
+        let mut over = Vec::new();
+        let mut state = self.lock();
+        for id in state.calls.expired(now) {
+            let header =
+                Header::new(Kind::Fail, id).with_number(CallError::TimedOut.to_wire().0 as u16);
+            state.append(header, &[], &self.bounds);
+            over.extend(state.calls.end(id));
+        }
+        let next = state.calls.earliest_deadline();
+        drop(state);
+        for flows in over {
+            flows.close(|| CallError::TimedOut);
+        }
+        next
+    }
+
+    /// Whether this call is in flight, and where the items go that the client sends.
+    pub fn inflow(&self, id: CallId) -> (bool, Option<Arc<Inflow>>) {
+        let state = self.lock();
+        (state.calls.is_live(id), state.calls.inflow(id).cloned())
+    }
+
+    /// As `inflow`; no more items come from now on.
+    pub fn end_input(&self, id: CallId) -> (bool, Option<Arc<Inflow>>) {
+        let mut state = self.lock();
+        let found = (state.calls.is_live(id), state.calls.inflow(id).cloned());
+        state.calls.end_input(id);
+        found
+    }
+
+    /// The client's end has come: streams that had not ended never will, and hear of it.
+    pub fn cut_inputs(&self) {
+        let cut = self.lock().calls.cut_inputs();
+        for inflow in cut {
+            inflow.end(Err(CallError::Disconnected {
+                was_sent: true,
+                why: "the client has left before the end of its items".into(),
+            }));
+        }
+    }
+
+    /// Whether this call is in flight, and where the items come from that are sent to the client.
+    pub fn outflow(&self, id: CallId) -> (bool, Option<Arc<Outflow>>) {
+        let state = self.lock();
+        let flows = state.calls.flows(id);
+        (
+            flows.is_some(),
+            flows.and_then(|flows| flows.outflow.clone()),
+        )
+    }
+
+    /// Gives memory back, where none is needed now.
+    pub fn trim(&self) {
+        let mut state = self.lock();
+        state.calls.trim();
+        if state.out.len() == 0 {
+            state.out.free();
+        }
+    }
+
+    /// The session is over: nothing is taken any more, and all streams hear of it.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.is_over = true;
+        state.out.free();
+        let calls = state.calls.end_all();
+        drop(state);
+        for flows in calls {
+            flows.close(|| CallError::Disconnected {
+                was_sent: true,
+                why: "the connection with the client is over".into(),
+            });
+        }
+    }
+}
+
+/// What replies and streams do, on any thread.
+impl<W: Rouse> Shared<W> {
+    /// The longest body that can be sent.
+    #[inline]
+    pub fn body_bytes_max(&self) -> usize {
+        let queue = self.bounds.queued_bytes_max.saturating_sub(HEADER_BYTES);
+        self.bounds.client_frame_bytes_max.min(queue)
+    }
+
+    /// Whether the call is in flight.
+    pub fn is_live(&self, id: CallId) -> bool {
+        if at_hand::holds(self.key(), id) {
+            return true;
+        }
+        let state = self.lock();
+        state.calls.is_live(id) || state.may_be_at_hand(id)
+    }
+
+    /// What this session is known by on its thread while it reads.
+    fn key(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The call fails, unless it is over.
+    #[cold]
+    pub fn fail(&self, id: CallId, error: &CallError) {
+        let (code, words) = error.to_wire();
+        let words = &words[..words.floor_char_boundary(self.body_bytes_max())];
+        let header = Header::new(Kind::Fail, id).with_number(code as u16);
+        self.put(header, words.as_bytes());
+    }
+
+    /// Appends a frame of a call, which ends it if it is of such a kind. False if the call is over.
+    #[inline]
+    pub fn put(&self, header: Header, body: &[u8]) -> bool {
+        at_hand::answer(self.key(), header, body) || self.put_shared(header, body)
+    }
+
+    fn put_shared(&self, header: Header, body: &[u8]) -> bool {
+        let mut state = self.lock();
+        if !state.calls.is_live(header.id) {
+            return state.put_early(header, body, &self.bounds);
+        }
+        let is_taken = state.append(header, body, &self.bounds);
+        let flows = match header.kind {
+            Kind::Reply | Kind::Fail | Kind::End => state.calls.end(header.id),
+            _ => None,
+        };
+        let is_busy = state.is_busy;
+        drop(state);
+        if !is_busy && let Some(waker) = self.waker.get() {
+            waker.rouse();
+        }
+        if let Some(flows) = flows {
+            flows.close(|| CallError::Cancelled);
+        }
+        is_taken
+    }
+
+    #[inline]
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No user code runs under this lock, so a poisoned one still guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<W: Rouse> Line for Shared<W> {
+    fn push(&self, header: Header, body: &[u8]) -> bool {
+        self.put(header, body)
+    }
+
+    fn is_full(&self) -> bool {
+        let mut state = self.lock();
+        let is_full = state.waiting_bytes() > self.bounds.high_bytes;
+        state.is_starved |= is_full;
+        is_full
+    }
+}
+
+impl State {
+    #[inline]
+    fn append(&mut self, header: Header, body: &[u8], bounds: &Bounds) -> bool {
+        let is_taken = !self.is_over
+            && !self.is_overfull
+            && self.out.push(header, body, bounds.queued_bytes_max);
+        self.is_overfull |= !is_taken;
+        is_taken
+    }
+
+    /// Whether this may be a call whose handler runs at this moment: then it is not in the table, and may never be.
+    fn may_be_at_hand(&self, id: CallId) -> bool {
+        self.is_busy && id.sequence.wrapping_sub(self.reading_from) < u32::MAX / 2
+    }
+
+    /// Keeps an answer from another thread to a call whose handler has not returned.
+    #[cold]
+    fn put_early(&mut self, header: Header, body: &[u8], bounds: &Bounds) -> bool {
+        let ends = matches!(header.kind, Kind::Reply | Kind::Fail);
+        if self.is_over || !ends || !self.may_be_at_hand(header.id) {
+            return false;
+        }
+        let early_bytes: usize = self.early.iter().map(|(_, body)| body.len()).sum();
+        if early_bytes + body.len() > bounds.queued_bytes_max {
+            self.is_overfull = true;
+            return false;
+        }
+        self.early.push((header, body.into()));
+        true
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.out.len() + self.stream_bytes
+    }
+}
