@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the samples in release mode and runs one: the key-value server unless another is named.
+# Builds the samples in release mode and runs one; unless one is named, a demo of the file service and then the key-value
+# server.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -10,7 +11,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 usage() {
     cat <<'END'
-usage: samples/run.sh                 build and run the kv sample until Ctrl-C
+usage: samples/run.sh                 show the file service at work, then run the kv sample until Ctrl-C
        samples/run.sh NAME [ARGS...]  build and run another sample
        samples/run.sh --list          name the samples
 END
@@ -58,7 +59,9 @@ case ${1:-} in
     ;;
 esac
 
+# Hyphens are easier to type.
 name=${1:-kv}
+name=${name//-/_}
 if [[ $name == */* || $name == .* ]] || ! source_of "$name" >/dev/null; then
     say "error: there is no sample '$name'. The samples are: $(names | tr '\n' ' ')"
     usage >&2
@@ -73,7 +76,12 @@ say "Building $name (the first time takes a minute or two)."
 program=$(build_program samples "$name")
 
 if [ $# -eq 0 ]; then
+    files=$(build_program samples files)
+    say "Files over typed calls: a server and its client, on a directory that is gone afterwards."
+    "$files" demo
+    say "By itself: samples/run.sh files serve DIR, and from another terminal samples/run.sh files list"
     cat <<'END'
+
 kv speaks the protocol of Redis. From another terminal (redis-cli is in the package redis-tools):
   redis-cli -p 6380 set greeting hello    and then    redis-cli -p 6380 get greeting
   redis-cli -p 6380                       for a prompt. Ctrl-C here ends the server.

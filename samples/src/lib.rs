@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod calc;
 pub mod cli;
+pub mod files;
 pub mod files_plain;
 pub mod kv;
 

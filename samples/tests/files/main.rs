@@ -1,0 +1,13 @@
+//! The sample `files`, run as its users run it: a server process and client processes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod commands;
+mod ends;
+mod limits;
+mod names;
+mod support;
+mod terminal;
+mod transfers;
+mod watching;
