@@ -20,6 +20,7 @@ usage: bench/run.sh NAME...
   kv         CPU per request of the kv sample, against redis-server
   server     10,000 connections active on two workers, clients that are killed, a drain under load
   fibers     a fiber's switch, life and memory, and echo on fibers against enum machines
+  rpc        CPU per typed call, against a server by hand, tarpc and tonic
   all        all of them
 Ends with 1 if a limit is missed. Do nothing else on the machine meanwhile.
 END
@@ -58,6 +59,8 @@ median() {
     sort -n | awk '{ value[NR] = $1 } END { print value[int(NR / 2) + 1] }'
 }
 
+# What is asked of a server whose instructions or system calls are counted: a function, told how much.
+exercise=echo_messages
 # Each server is run with few and with many messages, and the difference taken, so that start-up,
 # accepting and shutting down cancel out.
 few=20000
@@ -99,7 +102,7 @@ count_instructions() {
     local count total=()
     for count in $few $many; do
         start_server valgrind --quiet --tool=callgrind --callgrind-out-file="$work/callgrind" "$@"
-        echo_messages "$count"
+        "$exercise" "$count"
         stop_server
         total+=("$(awk '/^(totals|summary):/ { print $2; exit }' "$work/callgrind")")
     done
@@ -113,7 +116,7 @@ count_syscalls() {
         # strace -D traces from a grandchild, so that the process we started is the server.
         rm -f "$work/strace"
         start_server strace -D -f -c -U calls,name -o "$work/strace" "$@"
-        echo_messages "$count"
+        "$exercise" "$count"
         stop_server
         wait_for grep -sq total "$work/strace" || fail "strace left no summary"
         total+=("$(awk '/total/ { print $1 }' "$work/strace")")
@@ -246,8 +249,32 @@ measure_fibers() {
     echo "  user-space instructions per message: fiber $result, enum machine $machine"
 }
 
+# The program starts servers and clients as processes of their own, and says PASS or FAIL itself.
+measure_rpc() {
+    local program system shape exercise=rpc_calls
+    program=$(build_program bench rpc)
+    echo "Typed calls, requests and replies of 40 bytes:"
+    "$program" measure || failed+=(rpc)
+    want_valgrind
+    install_missing
+    for shape in "1 64" "64 1"; do
+        for system in by-hand rotor; do
+            count_instructions "$program" serve --as "$system"
+            echo "  user-space instructions per call, connections x in flight ${shape/ / x }: $system $result"
+        done
+    done
+}
+
+# Of measure_rpc's `program`, `system` and `shape`.
+rpc_calls() {
+    # shellcheck disable=SC2154
+    on_load_core "$program" load --as "$system" --addr "$server_addr" --calls "$1" \
+        --connections "${shape% *}" --in-flight "${shape#* }" >"$work/load" ||
+        fail "the client gave up"
+}
+
 [ $# -gt 0 ] || set -- --help
-names=(echo idle messages deadlines kv server fibers)
+names=(echo idle messages deadlines kv server fibers rpc)
 case $1 in
 -h | --help)
     usage

@@ -4,8 +4,8 @@
 //! is that of one node, and a request of 40 bytes. Encoding goes into a buffer that is used again. Decoding includes
 //! dropping the value.
 
-use postcard::ser_flavors::Flavor;
 use rotor_bench::args::Args;
+use rotor_bench::plain;
 use rotor_bench::rate::{Contestant, compare};
 use rotor_net::rpc::codec::{self, Limits};
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,7 @@ fn encode_guarded<T: Serialize>(value: &T, _: &[u8], out: &mut Vec<u8>) -> Optio
 
 fn encode_plain<T: Serialize>(value: &T, _: &[u8], out: &mut Vec<u8>) -> Option<T> {
     out.clear();
-    postcard::serialize_with_flavor(value, Append(out)).expect("it can be encoded");
+    plain::append(value, out).expect("it can be encoded");
     None
 }
 
@@ -134,30 +134,6 @@ fn decode_guarded<T: for<'de> Deserialize<'de>>(_: &T, bytes: &[u8], _: &mut Vec
 
 fn decode_plain<T: for<'de> Deserialize<'de>>(_: &T, bytes: &[u8], _: &mut Vec<u8>) -> Option<T> {
     Some(postcard::from_bytes(bytes).expect("it is a value"))
-}
-
-/// The same output as the guarded codec's, without its limit.
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl Flavor for Append<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(data);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
