@@ -77,7 +77,7 @@ step_loom() {
         before=$(passed)
         RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR="$target/loom" CARGO_PROFILE_RELEASE_LTO=off \
             CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-            bounded cargo test --locked --release -p "$crate" --lib loom || return 1
+            bounded cargo test --locked --release --all-features -p "$crate" --lib loom || return 1
         # A filter that matches nothing passes; a step that checked nothing must not.
         if [ "$(passed)" -eq "$before" ]; then
             say "error: $crate has no loom model"
