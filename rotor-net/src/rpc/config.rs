@@ -9,7 +9,8 @@ pub struct SessionConfig {
     /// Limits of one request, reply or item. Frames that cannot hold more are refused by their header.
     pub codec: codec::Limits,
     /// Calls of one connection in flight at once. Default 256: more only queue behind each other. A client that begins
-    /// more breaks the protocol.
+    /// more breaks the protocol. Calls that were cancelled, and whose replies or streams the service still keeps, are
+    /// refused beyond about four times as many.
     pub in_flight_max: usize,
     /// Bytes of items that a client may send on one stream before the handler has taken some, and the longest item (1 KiB
     /// is always taken). Default 128 KiB: two pieces of a file. A stream holds at most twice as much, all streams of a

@@ -9,7 +9,7 @@
 //! All numbers are little endian. `number` is the rank of a call in the server's menu, or the code of a failure.
 //!
 //! A call's id is chosen by the client: `slot` is a place in its table of calls in flight, which both sides index
-//! directly, and `sequence` counts the calls of the connection, one up each time. So a frame that is replayed, lost or
+//! directly, and `sequence` counts the calls of the connection, one up each time. So a call that is replayed, lost or
 //! out of order is noticed, and what is late for a call that is over does not reach the next call in the same place.
 
 use super::error::SessionError;

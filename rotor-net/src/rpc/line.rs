@@ -6,7 +6,8 @@ use super::frame::Header;
 ///
 /// Whoever calls this holds no lock, so an implementation may take its own. It runs no user code under it.
 pub(crate) trait Line: Send + Sync {
-    /// Appends a frame and sees to it that it leaves. False, and nothing appended, if the call or the session is over.
+    /// Appends a frame and sees to it that it leaves. False, and nothing appended, if the session is over, or the call as far
+    /// as that is known.
     fn push(&self, header: Header, body: &[u8]) -> bool;
 
     /// Whether so much waits for the peer already that items had better wait, too, whatever their credit: the windows

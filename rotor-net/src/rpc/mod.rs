@@ -111,6 +111,7 @@ pub mod codec;
 mod config;
 mod error;
 mod frame;
+mod guard;
 mod handshake;
 mod items;
 mod line;

@@ -1,9 +1,8 @@
 //! `Reply`: the promise to answer a call, kept now or later, here or on another thread.
 
-use super::codec::{CodecError, Limits};
+use super::codec::Limits;
 use super::error::CallError;
-use super::frame::{CallId, Header, Kind};
-use super::items::with_scratch;
+use super::frame::CallId;
 use super::session::Shared;
 use rotor_fsm::Time;
 use std::fmt;
@@ -13,6 +12,10 @@ use std::sync::Arc;
 ///
 /// **Dropped unanswered**, it fails the call at once with [`CallError::Unanswered`], or with [`CallError::Panicked`]
 /// while panicking. An answer to a call that is over (cancelled, past its deadline, disconnected) goes nowhere.
+///
+/// A call that the client has cancelled is no longer in flight, though its reply may still be kept: look at
+/// [`is_cancelled`](Self::is_cancelled) before work that takes long. While a service keeps several times more than may be
+/// [in flight](super::SessionConfig::in_flight_max), the client's calls are refused.
 ///
 /// Answering costs no allocation once its thread, and the connection, have their buffers; and it never waits.
 #[must_use = "dropped unanswered, the call fails"]
@@ -34,10 +37,7 @@ impl<T> Reply<T> {
     #[inline]
     pub fn ok(self, value: T) {
         let (claim, encode) = (self.claim, self.encode);
-        with_scratch(|body| match encode(value, &claim.shared.limits, body) {
-            Ok(()) => claim.answer(body),
-            Err(error) => claim.fail(&error),
-        });
+        claim.answer(|limits, body| encode(value, limits, body));
     }
 
     /// Answers, or fails.
@@ -61,7 +61,7 @@ impl<T> Reply<T> {
         self.claim.is_over()
     }
 
-    /// When the client gives up, if it said.
+    /// As [`CallScope::deadline`](super::CallScope::deadline).
     pub fn deadline(&self) -> Option<Time> {
         self.claim.deadline()
     }
@@ -86,7 +86,10 @@ impl RawReply {
 
     /// Answers. A reply that is longer than the client takes becomes [`CallError::TooLarge`].
     pub fn ok(self, reply: &[u8]) {
-        self.claim.answer(reply);
+        self.claim.answer(|_, body| {
+            body.extend_from_slice(reply);
+            Ok(())
+        });
     }
 
     /// Answers, or fails.
@@ -138,16 +141,12 @@ impl Claim {
         }
     }
 
+    /// If `encode` panics, the call fails.
     #[inline]
-    fn answer(mut self, body: &[u8]) {
+    fn answer(mut self, encode: impl FnOnce(&Limits, &mut Vec<u8>) -> Result<(), CallError>) {
+        let shared = &self.shared;
+        shared.reply(self.id, |body| encode(&shared.limits, body));
         self.is_answered = true;
-        let bytes_max = self.shared.body_bytes_max();
-        if body.len() > bytes_max {
-            return self.fail(&CallError::Encode(CodecError::TooLong {
-                encoded_bytes_max: bytes_max,
-            }));
-        }
-        self.shared.put(Header::new(Kind::Reply, self.id), body);
     }
 
     fn fail(mut self, error: &CallError) {

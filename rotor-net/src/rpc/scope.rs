@@ -1,7 +1,8 @@
 //! `CallScope`: all that a service's handler may do besides answering.
 
+use super::guard::guarded;
 use rotor_fsm::{Addr, IoError, MachineId, Output, Time};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a handler of a service is given beside its call. `ctx` is a field, so that it borrows separately.
@@ -29,7 +30,8 @@ impl<C> CallScope<'_, C> {
         self.meta
     }
 
-    /// When the client gives up, if it said.
+    /// When the call is given up: what the client said, or the server's
+    /// [`deadline_max`](super::SessionConfig::deadline_max), whichever is earlier. `None` if neither is set.
     pub fn deadline(&self) -> Option<Time> {
         (self.deadline != Time::NEVER).then_some(self.deadline)
     }
@@ -85,19 +87,19 @@ fn split<T: Send + 'static>(
     let cell = Arc::new(Mutex::new(None));
     let result = cell.clone();
     let job = move || {
-        let value = catch_unwind(AssertUnwindSafe(job));
+        let value = guarded(job);
         *cell.lock().unwrap_or_else(PoisonError::into_inner) = value.ok();
     };
     let then = move || {
         let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = catch_unwind(AssertUnwindSafe(move || match value {
+        let _ = guarded(move || match value {
             Some(value) => then(value),
             None => {
                 // What `then` holds is dropped while panicking, as the job's own values were.
                 let _then = then;
                 resume_unwind(Box::new("the job panicked"))
             }
-        }));
+        });
     };
     (Box::new(job), Box::new(then))
 }

@@ -27,7 +27,7 @@ fn r12_calls_allocate_nothing_in_the_steady_state() {
         allocations() - before,
         0,
         "allocations in {} calls",
-        200 * 106
+        200 * 116
     );
 }
 
@@ -70,6 +70,9 @@ impl Mixed {
         self.take(1);
         self.send(TWICE, 64);
         self.take(64);
+        for _ in 0..10 {
+            self.peer.call(NOTE, NO_SLOT, &1_u32);
+        }
         self.send(PARK, 20);
         let mut parked = all_parked(running);
         count_here(true);

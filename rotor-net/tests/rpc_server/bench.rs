@@ -47,8 +47,10 @@ pub const ONE_ITEM: u16 = 17;
 pub const KEEP_BIG: u16 = 18;
 /// The reply waits for a call of `TWICE`, or the test.
 pub const PARK: u16 = 19;
+/// Another thread answers, and has ended when the handler returns.
+pub const ELSEWHERE: u16 = 20;
 /// Not on the menu.
-pub const NOTHING: u16 = 20;
+pub const NOTHING: u16 = 21;
 
 #[derive(Serialize, Deserialize)]
 pub enum Tree {

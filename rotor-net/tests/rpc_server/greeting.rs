@@ -33,7 +33,7 @@ fn a_greeting_is_answered_with_the_menu_and_the_limits() {
     assert_eq!(welcome.frame_bytes_max, 5000 - 16, "the stream's limit");
     assert_eq!((welcome.window_bytes, welcome.in_flight_max), (1234, 7));
     assert_eq!((welcome.meta_bytes_max, welcome.takes_unknown), (99, true));
-    assert_eq!((&*welcome.service, welcome.entries.len()), ("bench", 20));
+    assert_eq!((&*welcome.service, welcome.entries.len()), ("bench", 21));
     let (name, version, kind, digests, signature) = &welcome.entries[13];
     assert_eq!((&**name, *version, *kind), ("twice", 2, 0));
     assert_eq!((*digests, &**signature), ([0; 3], "twice(…)"));

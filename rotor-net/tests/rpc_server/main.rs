@@ -15,6 +15,7 @@ mod drain;
 mod greeting;
 mod hostile;
 mod loads;
+mod one_input;
 mod policies;
 mod service;
 mod streams;

@@ -94,6 +94,9 @@ impl Serve for Bench {
             SUM => keep(scope, Kept::Sum(call.receiver(), call.reply())),
             CHAT => keep(scope, Kept::Chat(call.receiver(), call.sender())),
             NOTE => {
+                if scope.ctx.counted {
+                    return Ok(());
+                }
                 let _ = scope.ctx.notes.lock().unwrap().send(call.request()?);
             }
             TREE => {
@@ -166,6 +169,15 @@ impl Serve for Bench {
             }
             KEEP_BIG => keep(scope, Kept::Big(call.reply())),
             PARK => scope.ctx.parked.lock().unwrap().push(call.reply()),
+            ELSEWHERE => {
+                let number: u32 = call.request()?;
+                let reply = call.reply::<u32>();
+                let thread = std::thread::spawn(move || {
+                    assert!(!reply.is_cancelled());
+                    reply.ok(number);
+                });
+                thread.join().expect("it answers");
+            }
             other => panic!("rank {other} is not on the menu"),
         }
         Ok(())
@@ -215,6 +227,7 @@ fn info() -> ServiceInfo {
             call("one_item", ServerStream, &[1]),
             call("keep_big", Unary, &[1]),
             call("park", Unary, &[1]),
+            call("elsewhere", Unary, &[1]),
         ],
     }
 }

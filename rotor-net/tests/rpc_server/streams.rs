@@ -5,7 +5,8 @@ use crate::common::eventually;
 use crate::wire::*;
 use rotor_net::Limits;
 use rotor_net::rpc::{CallError, ItemReceiver, ItemSender, Reply, SendItemError, SessionConfig};
-use std::task::Poll;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 impl Running {
@@ -392,4 +393,57 @@ fn many_wide_streams_to_a_slow_reader_wait_instead_of_ending_it() {
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
     peer.echo(0, b"and on");
+}
+
+#[test]
+fn a_client_that_ends_before_its_items_do_is_noticed_and_still_answered() {
+    let running = start();
+    let mut peer = running.greeted();
+    let sequence = peer.call(SUM, 0, &());
+    peer.send(&item(0, sequence, &[1]));
+    let (mut items, reply) = running.kept_sum();
+    assert_eq!(items.next_blocking(), Some(Ok(vec![1])));
+    let waiting = thread::spawn(move || items.next_blocking());
+    peer.client.half_close();
+    let end = waiting.join().unwrap();
+    assert!(
+        matches!(end, Some(Err(CallError::Disconnected { .. }))),
+        "{end:?}"
+    );
+    reply.ok(1);
+    let replies = frames(&peer.client.rest());
+    assert_eq!((replies.len(), replies[0].kind), (1, REPLY));
+}
+
+/// A waker is code of the program, called where items arrive.
+#[test]
+fn a_waker_that_panics_is_a_matter_of_its_stream() {
+    struct Bomb;
+    impl Wake for Bomb {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("asked to"));
+        }
+    }
+    let running = start();
+    let mut peer = running.greeted();
+    let kept = peer.call(KEEP, 1, &1_u32);
+    let sequence = peer.call(SUM, 0, &());
+    let reply = running.kept_reply().1;
+    let (mut items, _sum) = running.kept_sum();
+    let bomb = Waker::from(Arc::new(Bomb));
+    let mut cx = Context::from_waker(&bomb);
+    assert!(items.poll_next(&mut cx).is_pending());
+    peer.send(&item(0, sequence, &[1]));
+    peer.echo(2, b"the connection lives");
+    assert_eq!(items.next_blocking(), Some(Ok(vec![1])));
+    assert!(items.poll_next(&mut cx).is_pending());
+    reply.ok(5);
+    assert_eq!(peer.reply::<u32>(1, kept), 5);
+    // Its end is told all others as well.
+    peer.call(ITEMS, 2, &());
+    let mut sender = running.kept_items();
+    peer.client.reset();
+    eventually("the sender hears of it", || sender.send(vec![1]).is_err());
+    let end = items.next_blocking();
+    assert!(matches!(end, Some(Err(_))), "{end:?}");
 }

@@ -44,7 +44,9 @@
 //! - **Time** follows: every step consumes input or is charged.
 //!
 //! The same limits hold on encoding, so that a program hears from its own codec, not from its peer's, that a value
-//! cannot travel.
+//! cannot travel. But for one: how much memory a value takes when it is decoded is not known before. Only how many elements
+//! it has counts, so that one of more than [`decoded_bytes_max`](Limits::decoded_bytes_max) may be refused by the peer alone,
+//! which fails its call.
 //!
 //! # What cannot be encoded
 //!

@@ -7,6 +7,7 @@
 use super::super::codec::CodecError;
 use super::super::error::CallError;
 use super::super::frame::{CallId, Header, Kind};
+use super::super::guard::guarded;
 use super::super::line::Line;
 use super::{Mutex, lock, longest_item};
 use std::sync::Arc;
@@ -145,11 +146,11 @@ impl Outflow {
     }
 }
 
-/// Wakes who waited; outside the lock.
+/// Wakes who waited; outside the lock. A waker is code of the program, and a matter of this call alone.
 #[inline]
 pub(super) fn wake(waiter: Option<Waker>) {
     if let Some(waiter) = waiter {
-        waiter.wake();
+        let _ = guarded(|| waiter.wake());
     }
 }
 

@@ -5,10 +5,13 @@
 //! call that its handler leaves unanswered is entered in the table afterwards; what another thread has answered by then
 //! waits in [`Shared`](super::Shared).
 //!
-//! Invariant: what is in the buffer is of the session whose key is here, and of its present dispatch.
+//! Invariant: what is in the buffer is of the session whose key is here, and of its present dispatch. Such a session
+//! says when its dispatch has ended, or when itself has.
 
+use super::super::error::CallError;
 use super::super::frame::{CallId, Header};
-use std::cell::{Cell, RefCell};
+use super::shared::check_length;
+use std::cell::{Cell, RefCell, RefMut};
 
 thread_local! {
     static DESK: Desk = const {
@@ -30,14 +33,17 @@ struct Desk {
 /// A buffer that has grown larger is given back.
 const KEPT_BYTES_MAX: usize = 256 << 10;
 
-/// A dispatch of this session begins. What one that did not end has left is thrown away.
-pub(super) fn enter(session: usize) {
-    // While a thread ends there is no desk, and no call is at hand.
-    let _ = DESK.try_with(|desk| {
-        desk.session.set(session);
-        desk.call.set(None);
-        desk.frames.borrow_mut().clear();
+/// A dispatch of this session begins. False if it gets no calls at hand: another session's dispatch, whose handler runs a
+/// loop of its own, has not ended; or the thread ends.
+pub(super) fn enter(session: usize) -> bool {
+    let entered = DESK.try_with(|desk| {
+        let is_free = [0, session].contains(&desk.session.get());
+        if is_free {
+            desk.session.set(session);
+        }
+        is_free
     });
+    entered.unwrap_or(false)
 }
 
 /// The handler of this call is about to run.
@@ -56,92 +62,222 @@ pub(super) fn put_down() -> (bool, usize) {
 /// Whether this call of this session is at hand on this thread.
 #[inline]
 pub(super) fn holds(session: usize, call: CallId) -> bool {
-    let found =
-        DESK.try_with(|desk| desk.session.get() == session && desk.call.get() == Some(call));
+    let found = DESK.try_with(|desk| desk.holds(session, call));
     found.unwrap_or(false)
 }
 
-/// Answers the call that is at hand, if it is this one.
+/// Calls `f` with where the call's answer is to be written, if it is at hand on this thread.
 #[inline]
-pub(super) fn answer(session: usize, header: Header, body: &[u8]) -> bool {
-    if !holds(session, header.id) {
-        return false;
-    }
-    let answered = DESK.try_with(|desk| {
-        desk.call.set(None);
-        header.write(body, &mut desk.frames.borrow_mut());
+pub(super) fn draft<R>(session: usize, call: CallId, f: impl FnOnce(Option<Draft<'_>>) -> R) -> R {
+    let mut f = Some(f);
+    let done = DESK.try_with(|desk| {
+        let draft = desk.holds(session, call).then(|| Draft::new(desk, call));
+        f.take().map(|f| f(draft))
     });
-    answered.is_ok()
+    match (done, f) {
+        (Ok(Some(result)), _) => result,
+        (_, Some(f)) => f(None),
+        _ => unreachable!("`f` was taken and not called"),
+    }
 }
 
-/// The dispatch ends: `take` gets the answers of this session, if there are any.
+/// `take` gets the answers of this session, if there are any.
 #[inline]
-pub(super) fn leave(session: usize, take: impl FnOnce(&[u8])) {
+pub(super) fn drain(session: usize, take: impl FnOnce(&[u8])) {
+    let _ = DESK.try_with(|desk| {
+        let mut frames = desk.frames.borrow_mut();
+        if desk.session.get() == session && !frames.is_empty() {
+            take(&frames);
+            frames.clear();
+        }
+    });
+}
+
+/// The dispatch has ended, or the session. What of its answers was not taken is thrown away.
+#[inline]
+pub(super) fn leave(session: usize) {
     let _ = DESK.try_with(|desk| {
         if desk.session.get() != session {
             return;
         }
         desk.session.set(0);
+        desk.call.set(None);
         let mut frames = desk.frames.borrow_mut();
-        if !frames.is_empty() {
-            take(&frames);
-            frames.clear();
-            if frames.capacity() > KEPT_BYTES_MAX {
-                *frames = Vec::new();
-            }
+        frames.clear();
+        if frames.capacity() > KEPT_BYTES_MAX {
+            *frames = Vec::new();
         }
     });
 }
 
+impl Desk {
+    #[inline]
+    fn holds(&self, session: usize, call: CallId) -> bool {
+        self.session.get() == session && self.call.get() == Some(call)
+    }
+}
+
+/// An answer that is being written. Dropped without one, its call is still at hand.
+pub(super) struct Draft<'a> {
+    desk: &'a Desk,
+    frames: RefMut<'a, Vec<u8>>,
+    start: usize,
+    call: CallId,
+    is_complete: bool,
+}
+
+impl<'a> Draft<'a> {
+    #[inline]
+    fn new(desk: &'a Desk, call: CallId) -> Self {
+        // Whoever writes an answer does not find the call at hand, and so not `frames` borrowed.
+        desk.call.set(None);
+        let frames = desk.frames.borrow_mut();
+        Self {
+            desk,
+            start: frames.len(),
+            frames,
+            call,
+            is_complete: false,
+        }
+    }
+
+    /// Answers: `encode` appends the body, of at most so many bytes.
+    #[inline]
+    pub fn write(
+        mut self,
+        header: Header,
+        body_bytes_max: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        let frame = header.begin(&mut self.frames);
+        encode(&mut self.frames)?;
+        check_length(frame.body_bytes(&self.frames), body_bytes_max)?;
+        frame.finish(&mut self.frames);
+        self.is_complete = true;
+        Ok(())
+    }
+}
+
+impl Drop for Draft<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_complete {
+            self.frames.truncate(self.start);
+            self.desk.call.set(Some(self.call));
+        }
+    }
+}
+
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::super::super::frame::Kind;
+    use super::super::super::frame::{HEADER_BYTES, Kind};
     use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn call(sequence: u32) -> CallId {
         CallId { slot: 0, sequence }
     }
 
-    fn reply(sequence: u32) -> Header {
-        Header::new(Kind::Reply, call(sequence))
+    /// Whether it was taken.
+    fn answered(session: usize, sequence: u32, body: &[u8]) -> bool {
+        try_answer(session, sequence, |out| {
+            out.extend_from_slice(body);
+            Ok(())
+        })
+        .is_some_and(|answered| answered.is_ok())
+    }
+
+    fn try_answer(
+        session: usize,
+        sequence: u32,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
+    ) -> Option<Result<(), CallError>> {
+        let header = Header::new(Kind::Reply, call(sequence));
+        draft(session, call(sequence), |draft| {
+            Some(draft?.write(header, 100, encode))
+        })
     }
 
     fn left(session: usize) -> Vec<u8> {
         let mut all = Vec::new();
-        leave(session, |frames| all.extend_from_slice(frames));
+        drain(session, |frames| all.extend_from_slice(frames));
+        leave(session);
         all
     }
 
     #[test]
     fn only_the_call_at_hand_is_answered_and_once() {
-        enter(7);
-        assert!(!answer(7, reply(1), b"before"));
+        assert!(enter(7));
+        assert!(!answered(7, 1, b"before"));
         take_up(call(1));
-        assert!(!answer(8, reply(1), b"another session's"));
-        assert!(!answer(7, reply(2), b"another call's"));
-        assert!(holds(7, call(1)) && answer(7, reply(1), b"yes"));
-        assert!(!answer(7, reply(1), b"again"));
+        assert!(!answered(8, 1, b"another session's"));
+        assert!(!answered(7, 2, b"another call's"));
+        assert!(holds(7, call(1)) && answered(7, 1, b"yes"));
+        assert!(!answered(7, 1, b"again"));
         assert!(!put_down().0);
         take_up(call(2));
         let (is_unanswered, bytes) = put_down();
         assert!(is_unanswered);
-        assert!(!answer(7, reply(2), b"after"));
+        assert!(!answered(7, 2, b"after"));
         assert!(left(8).is_empty());
         let frames = left(7);
         assert_eq!(frames.len(), bytes);
         assert!(frames.ends_with(b"yes"));
+        assert_eq!(frames[..4], 3_u32.to_le_bytes());
+        assert!(left(7).is_empty());
+    }
+
+    /// A later session may have the same key.
+    #[test]
+    fn a_session_that_ends_within_its_dispatch_leaves_nothing() {
+        assert!(enter(7));
+        take_up(call(1));
+        assert!(answered(7, 1, b"secret"));
+        take_up(call(2));
+        leave(7);
+        assert!(enter(7));
+        assert!(!holds(7, call(2)));
         assert!(left(7).is_empty());
     }
 
     /// One client must never get what was meant for another.
     #[test]
-    fn what_a_dispatch_that_did_not_end_left_is_thrown_away() {
-        enter(7);
+    fn a_dispatch_within_another_one_finds_no_desk() {
+        assert!(enter(7));
         take_up(call(1));
-        assert!(answer(7, reply(1), b"secret"));
-        enter(8);
+        assert!(answered(7, 1, b"mine"));
+        assert!(!enter(8));
         assert!(left(8).is_empty());
-        enter(7);
-        assert!(left(7).is_empty());
+        assert!(enter(7), "the same once more");
+        assert!(left(7).ends_with(b"mine"));
+        assert!(enter(8));
+        assert!(left(8).is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_fails_or_panics_leaves_the_call_at_hand() {
+        assert!(enter(7));
+        take_up(call(1));
+        let refused = try_answer(7, 1, |out| {
+            out.push(1);
+            assert!(!answered(7, 1, b"from within"));
+            Err(CallError::Unanswered)
+        });
+        assert_eq!(refused, Some(Err(CallError::Unanswered)));
+        let long = try_answer(7, 1, |out| {
+            out.extend_from_slice(&[1; 101]);
+            Ok(())
+        });
+        assert_eq!(long, Some(check_length(101, 100)));
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            try_answer(7, 1, |out| {
+                out.push(1);
+                std::panic::resume_unwind(Box::new(()))
+            })
+        }));
+        assert!(panicked.is_err());
+        assert!(answered(7, 1, b"well"));
+        let frames = left(7);
+        assert_eq!(frames.len(), HEADER_BYTES + 4);
     }
 }

@@ -4,6 +4,7 @@ use super::super::call::{CallInfo, CallKind};
 use super::super::config::Unknown;
 use super::super::error::{CallError, SessionError};
 use super::super::frame::{CallId, Header, Kind, Opening};
+use super::super::guard::{Panicked, guarded};
 use super::super::items::{Inflow, Outflow};
 use super::super::line::Line;
 use super::super::reply::RawReply;
@@ -19,7 +20,6 @@ use super::setup::Setup;
 use crate::Conn;
 use rotor_fsm::Time;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,21 +42,23 @@ impl Open {
         let info = setup.ranked(header, &opening)?;
         let deadline = self.deadline(&opening, setup, conn);
         let id = header.id;
+        let has_reply = header.kind == Kind::Call;
         let objection = self.objection(&opening, info, setup);
-        // With nothing in the table, nothing can have the call's place.
-        let is_at_hand = !self.has_calls
+        let is_at_hand = self.has_desk
             && objection.is_none()
             && info.is_some_and(|info| info.kind == CallKind::Unary);
         let flows = info.map_or_else(Flows::default, |info| Flows::of(info.kind, setup));
         let mut waiting_bytes = 0;
         if is_at_hand {
             at_hand::take_up(id);
-        } else if header.kind == Kind::Call {
+        } else if has_reply {
             waiting_bytes = self.shared().begin(id, deadline, flows.clone())?;
-            self.has_calls = true;
+            self.has_desk = false;
         }
         if let Some(error) = objection {
-            self.shared().fail(id, &error);
+            if has_reply {
+                self.shared().fail(id, &error);
+            }
             return Ok(waiting_bytes);
         }
         flows.open(self.shared(), id);
@@ -74,6 +76,9 @@ impl Open {
             Some(info) => hand_over(call, info, opening.meta, service, conn),
             None => hand_on(call, &opening, service, conn),
         };
+        if !has_reply {
+            return Ok(waiting_bytes);
+        }
         match outcome {
             Ok(Err(error)) => self.shared().fail(id, &error),
             _ if is_taken.get() => {}
@@ -87,7 +92,7 @@ impl Open {
                 return Ok(waiting_bytes);
             }
             self.shared().begin_late(id, deadline)?;
-            self.has_calls = true;
+            self.has_desk = false;
         }
         self.calls_due = self.calls_due.min(deadline);
         Ok(waiting_bytes)
@@ -105,7 +110,7 @@ impl Open {
             return Err(SessionError::OutOfOrder { expected, got });
         }
         self.next_sequence = expected.wrapping_add(1);
-        let in_flight_max = setup.config.in_flight_max;
+        let in_flight_max = setup.in_flight_max;
         match header.kind {
             Kind::OneWay if header.id.slot != u32::MAX => Err(SessionError::BadFrame {
                 what: "a one-way call without a slot",
@@ -157,6 +162,9 @@ impl Open {
             Some(CallError::BadRequest(words.into()))
         } else if info.is_none() && setup.config.unknown != Unknown::Proxy {
             Some(CallError::Unknown)
+        } else if Arc::strong_count(self.shared()) > setup.halves_max {
+            let words = "too much of what this client has cancelled is still worked on";
+            Some(CallError::Refused(words.into()))
         } else {
             None
         }
@@ -217,7 +225,7 @@ impl Flows {
 }
 
 /// What the service did with a call, or that it panicked.
-type Outcome = std::thread::Result<Result<(), CallError>>;
+type Outcome = Result<Result<(), CallError>, Panicked>;
 
 /// Gives a call to its handler, if its caller may make it.
 #[inline]
@@ -236,11 +244,11 @@ fn hand_over<S: Serve>(
         meta,
         deadline: call.deadline,
     };
-    catch_unwind(AssertUnwindSafe(|| {
+    guarded(|| {
         let authorised = service.authorise(info, &mut scope);
         authorised.map_err(|refusal| CallError::Refused(refusal.0))?;
         service.dispatch(call, &mut scope)
-    }))
+    })
 }
 
 /// Gives a call that is not on the menu to the service, as it came.
@@ -264,8 +272,8 @@ fn hand_on<S: Serve>(
         rank: opening.named.is_none().then_some(call.rank),
         request: call.request,
     };
-    catch_unwind(AssertUnwindSafe(|| {
+    guarded(|| {
         service.unknown(unknown, RawReply::new(call.claim()), &mut scope);
         Ok(())
-    }))
+    })
 }

@@ -28,7 +28,7 @@ impl<S: Serve> Session<S> {
     ) -> Result<Read, SessionError> {
         if let Some(open) = &mut self.open {
             open.is_heard = true;
-            open.shared().enter(open.next_sequence);
+            open.has_desk = open.shared().enter(open.next_sequence);
         }
         let high_bytes = conn.limits().output_high_bytes;
         let mut left = input;

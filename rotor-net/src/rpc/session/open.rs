@@ -23,8 +23,8 @@ pub(super) struct Open {
     pub calls_due: Time,
     /// Something has arrived since the last look.
     pub is_heard: bool,
-    /// There may be calls in the table.
-    pub has_calls: bool,
+    /// Calls of the present dispatch may be at hand.
+    pub has_desk: bool,
     /// No more calls are taken.
     pub is_draining: bool,
     /// The client makes no more calls: the session is done when none is in flight.
@@ -52,7 +52,7 @@ impl Open {
             beat_at: now + setup.config.heartbeat,
             calls_due: Time::NEVER,
             is_heard: false,
-            has_calls: false,
+            has_desk: false,
             is_draining: false,
             has_last_call: false,
         }
@@ -80,7 +80,6 @@ impl Open {
                 (taken, out.queued())
             },
         )?;
-        self.has_calls = settled.has_calls;
         Ok(settled)
     }
 

@@ -21,6 +21,10 @@ pub(super) struct Setup {
     pub ranks: Vec<&'static CallInfo>,
     /// The longest body of a frame that is taken.
     pub frame_bytes_max: usize,
+    pub in_flight_max: usize,
+    /// Replies, senders and receivers that may be kept, of calls that are over too. A call has three at most, and the session
+    /// counts as one.
+    pub halves_max: usize,
     /// Preamble and `Welcome`.
     pub welcome: Box<[u8]>,
 }
@@ -72,13 +76,14 @@ impl Setup {
         let frame_bytes_max = config
             .frame_bytes_max()
             .min(input_bytes_max.saturating_sub(HEADER_BYTES));
+        let in_flight_max = config.in_flight_max.max(1);
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut welcome = Vec::new();
         write_welcome(
             &Welcome {
                 frame_bytes_max: count(frame_bytes_max),
                 window_bytes: config.window_bytes.max(1),
-                in_flight_max: count(config.in_flight_max),
+                in_flight_max: count(in_flight_max),
                 meta_bytes_max: config.meta_bytes_max,
                 takes_unknown: config.unknown == Unknown::Proxy,
                 menu: Menu::of(info),
@@ -92,6 +97,8 @@ impl Setup {
             limits: Arc::new(config.codec.clone()),
             ranks: ranks.collect(),
             frame_bytes_max,
+            in_flight_max,
+            halves_max: in_flight_max.saturating_mul(4).saturating_add(1),
             welcome: welcome.into(),
         })
     }

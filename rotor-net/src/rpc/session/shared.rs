@@ -7,10 +7,10 @@
 //! Invariant: frames that wait are looked at. Either the session is in a handler of its own (`is_busy`), and lets them
 //! leave before it returns, or its waker was used after they were appended.
 
-use super::super::codec;
+use super::super::codec::{self, CodecError};
 use super::super::error::{CallError, SessionError};
 use super::super::frame::{CallId, HEADER_BYTES, Header, Kind};
-use super::super::items::{Inflow, Outflow};
+use super::super::items::{Inflow, Outflow, with_scratch};
 use super::super::line::Line;
 use super::at_hand;
 use super::calls::{Calls, Flows};
@@ -51,10 +51,11 @@ struct State {
     /// What waited in the stream when the session last looked.
     stream_bytes: usize,
     calls: Calls,
-    /// Answers from other threads to calls whose handlers have not returned: see [`at_hand`].
-    early: Vec<(Header, Box<[u8]>)>,
-    /// The number of the first call that the present dispatch has read.
-    reading_from: u32,
+    /// While calls may be [at hand](at_hand): the number of the first one that the present dispatch reads. That is until it
+    /// begins one in the table.
+    reading_from: Option<u32>,
+    /// What another thread has answered to the call at hand, the latest.
+    early: Option<Box<Early>>,
     /// The session is in a handler, and will look at what waits.
     is_busy: bool,
     /// More had to wait than may.
@@ -62,6 +63,11 @@ struct State {
     /// Some sender was told that the line is full.
     is_starved: bool,
     is_over: bool,
+}
+
+struct Early {
+    header: Header,
+    body: Box<[u8]>,
 }
 
 /// What wakes a session.
@@ -99,33 +105,21 @@ impl<W: Rouse> Shared<W> {
     }
 
     /// The session begins to read: it is busy from now on, until it [settles](Self::settle). The next call will be this
-    /// one.
+    /// one. Answers whether calls may be [at hand](at_hand): those with a table that is empty, where nothing can have their
+    /// place.
     #[inline]
-    pub(super) fn enter(&self, next_sequence: u32) {
-        at_hand::enter(self.key());
+    pub(super) fn enter(&self, next_sequence: u32) -> bool {
         let mut state = self.lock();
         state.is_busy = true;
-        state.reading_from = next_sequence;
+        let has_desk = state.calls.in_flight() == 0 && at_hand::enter(self.key());
+        state.reading_from = has_desk.then_some(next_sequence);
+        has_desk
     }
 
-    /// A call is entered in the table whose handler has returned and not answered it. It may have been answered from
-    /// another thread.
+    /// A call has arrived, and is entered in the table. Answers how much waits.
     ///
     /// # Errors
-    /// As [`begin`](Self::begin).
-    pub(super) fn begin_late(&self, id: CallId, deadline: Time) -> Result<(), SessionError> {
-        let mut state = self.lock();
-        state.calls.begin(id, deadline, Flows::default())?;
-        let early = state.early.iter().position(|(header, _)| header.id == id);
-        if let Some(at) = early {
-            let (header, body) = state.early.swap_remove(at);
-            state.append(header, &body, &self.bounds);
-            state.calls.end(id);
-        }
-        Ok(())
-    }
-
-    /// A call has arrived. Answers how much waits.
+    /// `DuplicateId`.
     #[inline]
     pub(super) fn begin(
         &self,
@@ -135,7 +129,32 @@ impl<W: Rouse> Shared<W> {
     ) -> Result<usize, SessionError> {
         let mut state = self.lock();
         state.calls.begin(id, deadline, flows)?;
+        self.gather(&mut state);
+        state.reading_from = None;
         Ok(state.out.len())
+    }
+
+    /// As `begin`, of a call whose handler has returned and not answered it. It may have been answered from another thread.
+    pub(super) fn begin_late(&self, id: CallId, deadline: Time) -> Result<(), SessionError> {
+        self.begin(id, deadline, Flows::default())?;
+        let mut state = self.lock();
+        match state.early.take() {
+            Some(early) if early.header.id == id => {
+                state.append(early.header, &early.body, &self.bounds);
+                state.calls.end(id);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was answered at hand waits with all else, in the order of completion.
+    #[inline]
+    fn gather(&self, state: &mut State) {
+        at_hand::drain(self.key(), |frames| {
+            let is_taken = state.out.push_bytes(frames, self.bounds.queued_bytes_max);
+            state.is_overfull |= !is_taken;
+        });
     }
 
     /// Lets frames leave: `write` gets them, and answers how many bytes of them it took, and how many then wait in the
@@ -150,13 +169,11 @@ impl<W: Rouse> Shared<W> {
         write: impl FnOnce(&[u8]) -> (usize, usize),
     ) -> Result<Settled, SessionError> {
         let mut state = self.lock();
-        at_hand::leave(self.key(), |frames| {
-            let is_taken = state.out.push_bytes(frames, self.bounds.queued_bytes_max);
-            state.is_overfull |= !is_taken;
-        });
-        if !state.early.is_empty() {
-            state.early.clear();
+        if state.reading_from.take().is_some() {
+            self.gather(&mut state);
         }
+        state.early = None;
+        at_hand::leave(self.key());
         if state.is_overfull {
             return Err(SessionError::OutputFull {
                 bytes_max: self.bounds.queued_bytes_max,
@@ -276,6 +293,7 @@ impl<W: Rouse> Shared<W> {
         state.out.free();
         let calls = state.calls.end_all();
         drop(state);
+        at_hand::leave(self.key());
         for flows in calls {
             flows.close(|| CallError::Disconnected {
                 was_sent: true,
@@ -308,25 +326,51 @@ impl<W: Rouse> Shared<W> {
         std::ptr::from_ref(self).addr()
     }
 
+    /// Answers the call, unless it is over: `encode` appends the reply. If that fails, or the reply is longer than can be
+    /// sent, the call does.
+    #[inline]
+    pub fn reply(&self, id: CallId, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>) {
+        let header = Header::new(Kind::Reply, id);
+        let bytes_max = self.body_bytes_max();
+        let answered = at_hand::draft(self.key(), id, |draft| match draft {
+            Some(draft) => draft.write(header, bytes_max, encode),
+            None => with_scratch(|body| {
+                encode(body)?;
+                check_length(body.len(), bytes_max)?;
+                self.put(header, body);
+                Ok(())
+            }),
+        });
+        if let Err(error) = answered {
+            self.fail(id, &error);
+        }
+    }
+
     /// The call fails, unless it is over.
     #[cold]
     pub fn fail(&self, id: CallId, error: &CallError) {
         let (code, words) = error.to_wire();
-        let words = &words[..words.floor_char_boundary(self.body_bytes_max())];
+        let bytes_max = self.body_bytes_max();
+        let words = words[..words.floor_char_boundary(bytes_max)].as_bytes();
         let header = Header::new(Kind::Fail, id).with_number(code as u16);
-        self.put(header, words.as_bytes());
+        at_hand::draft(self.key(), id, |draft| match draft {
+            Some(draft) => {
+                let _ = draft.write(header, bytes_max, |body| {
+                    body.extend_from_slice(words);
+                    Ok(())
+                });
+            }
+            None => {
+                self.put(header, words);
+            }
+        });
     }
 
     /// Appends a frame of a call, which ends it if it is of such a kind. False if the call is over.
-    #[inline]
-    pub fn put(&self, header: Header, body: &[u8]) -> bool {
-        at_hand::answer(self.key(), header, body) || self.put_shared(header, body)
-    }
-
-    fn put_shared(&self, header: Header, body: &[u8]) -> bool {
+    fn put(&self, header: Header, body: &[u8]) -> bool {
         let mut state = self.lock();
         if !state.calls.is_live(header.id) {
-            return state.put_early(header, body, &self.bounds);
+            return state.put_early(header, body);
         }
         let is_taken = state.append(header, body, &self.bounds);
         let flows = match header.kind {
@@ -364,6 +408,16 @@ impl<W: Rouse> Line for Shared<W> {
     }
 }
 
+/// # Errors
+/// If the body of an answer is longer than can be sent.
+#[inline]
+pub(super) fn check_length(bytes: usize, encoded_bytes_max: usize) -> Result<(), CallError> {
+    match bytes <= encoded_bytes_max {
+        true => Ok(()),
+        false => Err(CallError::Encode(CodecError::TooLong { encoded_bytes_max })),
+    }
+}
+
 impl State {
     #[inline]
     fn append(&mut self, header: Header, body: &[u8], bounds: &Bounds) -> bool {
@@ -376,22 +430,27 @@ impl State {
 
     /// Whether this may be a call whose handler runs at this moment: then it is not in the table, and may never be.
     fn may_be_at_hand(&self, id: CallId) -> bool {
-        self.is_busy && id.sequence.wrapping_sub(self.reading_from) < u32::MAX / 2
+        let is_of_now = |from| id.sequence.wrapping_sub(from) < u32::MAX / 2;
+        self.reading_from.is_some_and(is_of_now)
     }
 
-    /// Keeps an answer from another thread to a call whose handler has not returned.
+    /// Keeps an answer from another thread to the call whose handler has not returned: of calls that are at hand after each
+    /// other, the latest.
     #[cold]
-    fn put_early(&mut self, header: Header, body: &[u8], bounds: &Bounds) -> bool {
+    fn put_early(&mut self, header: Header, body: &[u8]) -> bool {
         let ends = matches!(header.kind, Kind::Reply | Kind::Fail);
         if self.is_over || !ends || !self.may_be_at_hand(header.id) {
             return false;
         }
-        let early_bytes: usize = self.early.iter().map(|(_, body)| body.len()).sum();
-        if early_bytes + body.len() > bounds.queued_bytes_max {
-            self.is_overfull = true;
+        let is_earlier = |than: CallId| {
+            let age = than.sequence.wrapping_sub(header.id.sequence);
+            age < u32::MAX / 2
+        };
+        if matches!(&self.early, Some(early) if is_earlier(early.header.id)) {
             return false;
         }
-        self.early.push((header, body.into()));
+        let body = body.into();
+        self.early = Some(Box::new(Early { header, body }));
         true
     }
 
