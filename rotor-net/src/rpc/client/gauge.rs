@@ -1,12 +1,12 @@
 //! `Gauge`: how much waits for the server, and whether somebody was told that it is too much.
 //!
 //! Nobody waits for room in vain: who finds too much says so and looks again; the machine says how much there is and
-//! looks then whether anybody has said so. One of the two sees the other.
+//! looks then whether anybody has said so. Each has a fence between the two, so one of them sees the other.
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 pub(super) struct Gauge {
     bytes: AtomicUsize,
@@ -25,12 +25,13 @@ impl Gauge {
 
     /// So much more waits.
     pub fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// So much waits in all.
     pub fn set(&self, bytes: usize) {
-        self.bytes.store(bytes, SeqCst);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     /// Whether it is too much. Who hears so is told when it is no longer.
@@ -38,17 +39,20 @@ impl Gauge {
         if !self.is_over() {
             return false;
         }
-        self.was_full.store(true, SeqCst);
+        self.was_full.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         self.is_over()
     }
 
     /// Whether somebody was told that it is too much, and it is not any more.
     pub fn has_room_again(&self) -> bool {
-        !self.is_over() && self.was_full.load(SeqCst) && self.was_full.swap(false, SeqCst)
+        !self.is_over()
+            && self.was_full.load(Ordering::Relaxed)
+            && self.was_full.swap(false, Ordering::Relaxed)
     }
 
     fn is_over(&self) -> bool {
-        self.bytes.load(SeqCst) >= self.bytes_max
+        self.bytes.load(Ordering::Relaxed) >= self.bytes_max
     }
 }
 

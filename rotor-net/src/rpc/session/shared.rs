@@ -367,7 +367,7 @@ impl<W: Rouse> Shared<W> {
     }
 
     /// Appends a frame of a call, which ends it if it is of such a kind. False if the call is over.
-    fn put(&self, header: Header, body: &[u8]) -> bool {
+    pub(super) fn put(&self, header: Header, body: &[u8]) -> bool {
         let mut state = self.lock();
         if !state.calls.is_live(header.id) {
             return state.put_early(header, body);
