@@ -185,3 +185,23 @@ fn a_mismatch_makes_that_call_unavailable_and_says_what_differs() {
     assert_eq!(answer(client.lose("it".into())), Err(CallError::Unanswered));
     assert_eq!(answer(client.clear()), Ok(elsewhere::Strange));
 }
+
+/// A name that emitted code might have used for itself.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, rotor_net::rpc::Shape)]
+pub struct S(u8);
+
+service! {
+    /// Calls and types of one letter.
+    #[derive(PartialEq)]
+    pub mod letters {
+        fn t(s: S) -> S;
+        fn m(t: S) -> stream S;
+    }
+}
+
+#[test]
+fn calls_and_types_may_have_names_of_one_letter() {
+    let names = letters::info().calls.iter().map(|call| call.name);
+    assert_eq!(names.collect::<Vec<_>>(), ["t", "m"]);
+    assert_eq!(letters::T { s: S(1) }.s, letters::M { t: S(1) }.t);
+}

@@ -122,8 +122,8 @@ fn server(service: &Service) -> TokenStream {
         /// The protocol of a connection that is served: for `rotor_net::serve` and `rotor_net::server`.
         pub type Session<T> = ::rotor_net::rpc::Session<Server<T>>;
 
-        impl<T: Service> ::rotor_net::rpc::Serve for Server<T> {
-            type Context = T::Context;
+        impl<__Service: Service> ::rotor_net::rpc::Serve for Server<__Service> {
+            type Context = __Service::Context;
 
             fn info() -> &'static ::rotor_net::rpc::ServiceInfo {
                 info()
@@ -132,7 +132,7 @@ fn server(service: &Service) -> TokenStream {
             fn admit(
                 &mut self,
                 hello: &::rotor_net::rpc::Greeting<'_>,
-                scope: &mut ::rotor_net::rpc::CallScope<'_, T::Context>,
+                scope: &mut ::rotor_net::rpc::CallScope<'_, __Service::Context>,
             ) -> ::std::result::Result<(), ::rotor_net::rpc::Refusal> {
                 self.0.admit(hello, scope)
             }
@@ -140,7 +140,7 @@ fn server(service: &Service) -> TokenStream {
             fn authorise(
                 &mut self,
                 call: &::rotor_net::rpc::CallInfo,
-                scope: &mut ::rotor_net::rpc::CallScope<'_, T::Context>,
+                scope: &mut ::rotor_net::rpc::CallScope<'_, __Service::Context>,
             ) -> ::std::result::Result<(), ::rotor_net::rpc::Refusal> {
                 self.0.authorise(call, scope)
             }
@@ -149,7 +149,7 @@ fn server(service: &Service) -> TokenStream {
                 &mut self,
                 call: ::rotor_net::rpc::UnknownCall<'_>,
                 reply: ::rotor_net::rpc::RawReply,
-                scope: &mut ::rotor_net::rpc::CallScope<'_, T::Context>,
+                scope: &mut ::rotor_net::rpc::CallScope<'_, __Service::Context>,
             ) {
                 self.0.unknown(call, reply, scope);
             }
@@ -157,7 +157,7 @@ fn server(service: &Service) -> TokenStream {
             fn dispatch(
                 &mut self,
                 call: ::rotor_net::rpc::Arrived<'_>,
-                scope: &mut ::rotor_net::rpc::CallScope<'_, T::Context>,
+                scope: &mut ::rotor_net::rpc::CallScope<'_, __Service::Context>,
             ) -> ::std::result::Result<(), ::rotor_net::rpc::CallError> {
                 match call.rank() {
                     #(#arms)*
@@ -200,6 +200,6 @@ fn begin(call: &Call, older: Option<&syn::Type>) -> TokenStream {
     };
     quote! {
         #bound #taken
-        <T as Service>::#name(&mut self.0, #(request.#fields,)* #(#input,)* #output scope);
+        <__Service as Service>::#name(&mut self.0, #(request.#fields,)* #(#input,)* #output scope);
     }
 }
