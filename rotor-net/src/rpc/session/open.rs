@@ -130,3 +130,59 @@ impl Open {
         Ok(())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::super::call::ServiceInfo;
+    use super::super::super::error::CallError;
+    use super::super::super::scope::CallScope;
+    use super::super::Arrived;
+    use super::*;
+    use std::time::Duration;
+
+    struct Nothing;
+
+    impl Serve for Nothing {
+        type Context = ();
+
+        fn info() -> &'static ServiceInfo {
+            static INFO: ServiceInfo = ServiceInfo {
+                name: "nothing",
+                calls: Vec::new(),
+            };
+            &INFO
+        }
+
+        fn dispatch(&mut self, _: Arrived<'_>, _: &mut CallScope<'_, ()>) -> Result<(), CallError> {
+            Err(CallError::Unknown)
+        }
+    }
+
+    /// A machine that slept, or a loop that was held up, has not heard its peers: that is no silence of theirs.
+    #[test]
+    fn heartbeats_are_counted_and_not_inferred_from_the_clock() {
+        let config = Arc::new(SessionConfig::default());
+        let setup = Setup::of::<Nothing>(&config, 1 << 20).unwrap();
+        let bounds = Bounds {
+            client_frame_bytes_max: 1000,
+            client_window_bytes: 1000,
+            queued_bytes_max: 1000,
+            high_bytes: 1000,
+        };
+        let mut now = Time::ZERO;
+        let mut open = Open::new(&setup, bounds, now);
+        for _ in 0..config.silent_heartbeats_max {
+            now = now + Duration::from_secs(3600);
+            assert_eq!(open.timeout(now, &config), Ok(()));
+            assert_eq!(open.due(), now + config.heartbeat);
+        }
+        open.is_heard = true;
+        for _ in 0..=config.silent_heartbeats_max {
+            now = now + Duration::from_secs(3600);
+            assert_eq!(open.timeout(now, &config), Ok(()));
+        }
+        now = now + config.heartbeat;
+        let silent = open.timeout(now, &config);
+        assert!(matches!(silent, Err(SessionError::Silent { .. })));
+    }
+}
