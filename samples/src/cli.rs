@@ -1,4 +1,5 @@
-//! The command line of the server samples: `--listen ADDR`, and for clients one address.
+//! The command line of the server samples: `--listen ADDR`, and for clients one address. And what others say, as it may be
+//! printed.
 
 use lexopt::prelude::*;
 use rotor_fsm::{Addr, Error, Result};
@@ -64,4 +65,36 @@ pub fn byte_count(text: &str) -> Result<u64> {
 /// Says where a server listens: always its first line of output.
 pub fn announce(addr: &Addr) {
     println!("listening on {addr}");
+}
+
+/// What a peer says, as it may be printed: characters that move a terminal, or print nothing or something else, are escaped.
+/// What has been escaped stays as it is.
+pub fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\\' | '\'' | '"' => shown.push(char),
+            // `Debug` knows which characters those are.
+            _ => shown.extend(char.escape_debug()),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_says_does_not_move_the_terminal() {
+        for (said, shown) in [
+            ("get(name: \"größe\")", "get(name: \"größe\")"),
+            ("a\x1b[2J\nb\u{9b}1m\r", "a\\u{1b}[2J\\nb\\u{9b}1m\\r"),
+            ("right\u{202e}left\0", "right\\u{202e}left\\0"),
+            ("it's a back\\slash", "it's a back\\slash"),
+        ] {
+            assert_eq!(plain(said), shown);
+            assert_eq!(plain(&plain(said)), shown);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, run};
+use common::{Server, goodbye, run};
 use std::process::{Command, Output};
 
 fn calc() -> Command {
@@ -101,6 +101,15 @@ fn misuse_is_told_with_the_usage_and_its_own_status() {
             "{words}"
         );
     }
+}
+
+#[test]
+fn what_a_server_says_does_not_move_the_terminal() {
+    let at = goodbye("go away\x1b[2J\r\n").to_string();
+    let output = run(calc().args(["1", "--connect", &at]), b"");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words:?}");
+    assert!(words.ends_with("go away\\u{1b}[2J\\r\\n\n"), "{words:?}");
 }
 
 #[test]

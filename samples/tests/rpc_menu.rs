@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Server, run};
+use common::{Server, goodbye, run};
 use std::process::{Command, Output};
 
 fn rpc_menu(args: &[&str]) -> Output {
@@ -69,6 +69,14 @@ fn another_server_has_another_menu() {
         "{menu}"
     );
     assert!(menu.contains("simplify(expr: Expr) -> Expr\n"), "{menu}");
+}
+
+#[test]
+fn what_a_server_says_does_not_move_the_terminal() {
+    let output = rpc_menu(&[&goodbye("go away\x1b[2J\r\n").to_string()]);
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{words:?}");
+    assert!(words.ends_with("go away\\u{1b}[2J\\r\\n\n"), "{words:?}");
 }
 
 #[test]

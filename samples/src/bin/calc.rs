@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("calc: {error}");
+            eprintln!("calc: {}", cli::plain(&error.to_string()));
             ExitCode::FAILURE
         }
     }

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(Failure(words)) => {
             if !words.is_empty() {
-                eprintln!("files: {words}");
+                eprintln!("files: {}", cli::plain(&words));
             }
             ExitCode::FAILURE
         }

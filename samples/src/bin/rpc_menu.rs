@@ -3,6 +3,7 @@
 use lexopt::prelude::*;
 use rotor_fsm::{Error, Result};
 use rotor_net::rpc::{Channel, ClientConfig, MenuEntry, Reconnect, ServerInfo};
+use samples::cli::plain;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("rpc_menu: {at}: {error}");
+            eprintln!("rpc_menu: {at}: {}", plain(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -96,24 +97,4 @@ fn digests(entry: &MenuEntry) -> String {
         .filter(|(part, _)| *part != "client's items" || entry.kind.has_input())
         .map(|(part, digest)| format!("    {digest} {part}\n"))
         .collect()
-}
-
-/// What a server says of itself is printed, and moves no terminal.
-fn plain(text: &str) -> String {
-    let shown = |char: char| match char.is_control() {
-        true => char.escape_default().to_string(),
-        false => char.to_string(),
-    };
-    text.chars().map(shown).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_server_says_does_not_move_the_terminal() {
-        assert_eq!(plain("get(name: \"größe\")"), "get(name: \"größe\")");
-        assert_eq!(plain("a\x1b[2J\nb\u{9b}1m"), "a\\u{1b}[2J\\nb\\u{9b}1m");
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::Variable;
 use super::expr::{Expr, Op};
+use crate::cli::plain;
 use rotor_net::rpc::Shape;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -21,9 +22,11 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoValue(name) => write!(f, "{} has no value", name.escape_debug()),
+            Self::NoValue(name) => write!(f, "{} has no value", plain(name)),
             Self::DivisionByZero => f.write_str("division by zero"),
-            Self::NotANumber(part) => write!(f, "{part} is too large, or no real number"),
+            Self::NotANumber(part) => {
+                write!(f, "{} is too large, or no real number", plain(part))
+            }
         }
     }
 }
@@ -125,5 +128,14 @@ mod tests {
             evaluate(&infinite, &[]),
             Err(Problem::NotANumber(_))
         ));
+    }
+
+    /// Servers say it, and may be any.
+    #[test]
+    fn a_problem_does_not_move_the_terminal() {
+        for problem in [Problem::NoValue, Problem::NotANumber] {
+            let shown = problem("x\x1b[2J".to_owned()).to_string();
+            assert!(shown.starts_with("x\\u{1b}[2J "), "{shown}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! `Name`: what a file is called on the wire. Bytes, because that is what a file system takes: a name that is not UTF-8
 //! comes back as it went.
 
+use crate::cli::plain;
 use bytes::Bytes;
 use rotor_net::rpc::Shape;
 use serde::{Deserialize, Serialize};
@@ -71,14 +72,7 @@ impl From<&str> for Name {
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            for char in chunk.valid().chars() {
-                match char {
-                    '\\' => f.write_str("\\\\")?,
-                    // `Debug` knows which characters print nothing or something else.
-                    '\'' | '"' => write!(f, "{char}")?,
-                    _ => write!(f, "{}", char.escape_debug())?,
-                }
-            }
+            f.write_str(&plain(&chunk.valid().replace('\\', r"\\")))?;
             write!(f, "{}", chunk.invalid().escape_ascii())?;
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! `Refusal`: why the service does not do what it was asked to, in words and for programs.
 
+use crate::cli::plain;
 use rotor_net::rpc::Shape;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -67,7 +68,7 @@ impl fmt::Display for Refusal {
             Self::NoSpace => f.write_str("the server's disk is full"),
             Self::Changed => f.write_str("the file became shorter while it was sent"),
             Self::Busy => f.write_str("the server does as much as it may; try again later"),
-            Self::Io(words) => f.write_str(words),
+            Self::Io(words) => f.write_str(&plain(words)),
         }
     }
 }

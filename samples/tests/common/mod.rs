@@ -3,7 +3,7 @@
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -99,6 +99,24 @@ impl Server {
         let status = self.process.wait();
         assert!(status.success(), "ended by signal {signum}: {status}");
     }
+}
+
+/// Where a server of typed calls ends the session of whoever comes first, by these words.
+pub fn goodbye(words: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let addr = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("somebody comes");
+        // The preamble, and a frame of kind 3 with a code and about no call.
+        let mut bytes = b"\xf7rotor\x01\x01".to_vec();
+        bytes.extend((words.len() as u32).to_le_bytes());
+        bytes.extend([3, 0, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(words.as_bytes());
+        peer.write_all(&bytes).expect("it takes them");
+        // Until it has read them: to close with its own words unread would be a reset.
+        let _ = peer.read_to_end(&mut Vec::new());
+    });
+    addr
 }
 
 /// Lines of a child's output, read by a thread so that waiting for one is bounded.

@@ -1,7 +1,7 @@
 //! Servers that end, and clients that find none.
 
 use super::support::{Client, Served, bytes, files, refusal, wait_until};
-use crate::common::run;
+use crate::common::{goodbye, run};
 use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
@@ -83,6 +83,13 @@ fn a_server_that_speaks_something_else_is_not_mistaken() {
         .unwrap();
     let words = refusal(&client.end());
     assert!(words.starts_with(&format!("{at}: ")), "{words}");
+}
+
+#[test]
+fn what_a_server_says_does_not_move_the_terminal() {
+    let at = goodbye("go away\x1b[2J\r\n").to_string();
+    let words = refusal(&run(files().args(["list", "--connect", &at]), b""));
+    assert!(words.ends_with("go away\\u{1b}[2J\\r\\n"), "{words:?}");
 }
 
 #[test]
