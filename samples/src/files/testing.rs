@@ -1,4 +1,4 @@
-//! What the tests of the directory share.
+//! What the tests of the directory share, those in `tests/files` included.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,16 @@ impl TestDir {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// All names in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
     }
 
     /// A named pipe, which std cannot make.

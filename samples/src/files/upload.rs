@@ -162,15 +162,6 @@ mod tests {
         Upload::begin(&root, &Name::from(name), may_replace, MAX)
     }
 
-    fn names(test: &TestDir) -> Vec<String> {
-        let entries = fs::read_dir(test.path()).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
     #[test]
     fn an_upload_appears_when_it_is_complete_and_not_before() {
         let test = TestDir::new("upload");
@@ -180,7 +171,7 @@ mod tests {
         upload.write(b" you").unwrap();
         assert_eq!(upload.store(), Ok(9));
         assert_eq!(fs::read(test.path().join("a")).unwrap(), b"hello you");
-        assert_eq!(names(&test), ["a"]);
+        assert_eq!(test.names(), ["a"]);
     }
 
     #[test]
@@ -189,16 +180,16 @@ mod tests {
         fs::write(test.path().join("a"), b"old").unwrap();
         let mut upload = begin(&test, "a", true).unwrap();
         upload.write(b"new").unwrap();
-        assert_eq!(names(&test).len(), 2);
+        assert_eq!(test.names().len(), 2);
         drop(upload);
-        assert_eq!(names(&test), ["a"]);
+        assert_eq!(test.names(), ["a"]);
         assert_eq!(fs::read(test.path().join("a")).unwrap(), b"old");
         let mut upload = begin(&test, "b", true).unwrap();
         upload.write(b"0123456789").unwrap();
         let refused = upload.write(b"x");
         assert_eq!(refused, Err(Refusal::TooLarge { bytes_max: MAX }));
         drop(upload);
-        assert_eq!(names(&test), ["a"]);
+        assert_eq!(test.names(), ["a"]);
     }
 
     #[test]
@@ -214,7 +205,7 @@ mod tests {
         upload.write(b"new").unwrap();
         assert_eq!(upload.store(), Ok(3));
         assert_eq!(fs::read(&at).unwrap(), b"new");
-        assert_eq!(names(&test), ["a"]);
+        assert_eq!(test.names(), ["a"]);
     }
 
     #[test]

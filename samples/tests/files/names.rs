@@ -1,15 +1,14 @@
 //! Names of every kind: those that lead out, those that are not UTF-8, and those of what is no file.
 
-use super::support::{Dir, Served};
+use super::support::{Served, TestDir};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 #[test]
 fn no_name_leads_out_whatever_is_asked() {
-    let outside = Dir::new("outside");
+    let outside = TestDir::new("outside");
     let secret = outside.path().join("secret");
     fs::write(&secret, b"secret").unwrap();
     let served = Served::new("inside");
@@ -73,8 +72,7 @@ fn names_that_are_not_utf8_come_back_as_they_went() {
 #[test]
 fn what_is_no_file_neither_blocks_nor_is_served() {
     let served = Served::new("kinds");
-    let made = Command::new("mkfifo").arg(served.at("pipe")).status();
-    assert!(made.unwrap().success());
+    served.dir.fifo("pipe");
     symlink("pipe", served.at("to_pipe")).unwrap();
     symlink("to_itself", served.at("to_itself")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(served.at("socket")).unwrap();

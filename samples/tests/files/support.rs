@@ -1,50 +1,17 @@
 //! A server on a directory of the test's own, and clients of it.
 
+#[path = "../../src/files/testing.rs"]
+mod testing;
+
 use crate::common::{Lines, PATIENCE, Running, Server, run};
 use std::ffi::OsStr;
-use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// A directory that is removed at the end.
-pub struct Dir(PathBuf);
-
-impl Dir {
-    pub fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let own = format!("rotor-files-test-{name}-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(own);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// All names in it, sorted.
-    pub fn names(&self) -> Vec<String> {
-        let entries = fs::read_dir(&self.0).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
-    }
-}
-
-impl Drop for Dir {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+pub use testing::TestDir;
 
 pub fn files() -> Command {
     Command::new(env!("CARGO_BIN_EXE_files"))
@@ -53,7 +20,7 @@ pub fn files() -> Command {
 /// A server with two workers on a directory.
 pub struct Served {
     pub server: Server,
-    pub dir: Dir,
+    pub dir: TestDir,
 }
 
 impl Served {
@@ -62,7 +29,7 @@ impl Served {
     }
 
     pub fn with(name: &str, options: &[&str]) -> Self {
-        let dir = Dir::new(name);
+        let dir = TestDir::new(name);
         let mut command = files();
         command.arg("serve").arg(dir.path());
         if !options.contains(&"--workers") {

@@ -1,7 +1,7 @@
 //! Whole files, and what is left of transfers that are cut off.
 
 use super::common::{Lines, Running, run};
-use super::support::{Client, Dir, Served, bytes, files, refusal, wait_until};
+use super::support::{Client, Served, TestDir, bytes, files, refusal, wait_until};
 use std::fs;
 use std::io::Write;
 use std::process::{ChildStdin, Stdio};
@@ -174,7 +174,7 @@ fn resident_kib(process: u32) -> u64 {
 
 #[test]
 fn a_unix_socket_serves_as_well() {
-    let dir = Dir::new("unix");
+    let dir = TestDir::new("unix");
     fs::write(dir.path().join("a"), b"abc").unwrap();
     let at = format!("unix:{}", dir.path().join("socket").display());
     let mut command = files();
