@@ -21,6 +21,8 @@ pub enum Refusal {
     Permission,
     /// There is a file of this name, and it was not to be replaced.
     Exists,
+    /// The server's file system cannot store a file without replacing what may be there.
+    CannotSpare,
     /// More than the server takes.
     TooLarge {
         /// The limit.
@@ -62,6 +64,9 @@ impl fmt::Display for Refusal {
             Self::Outside => f.write_str("the name leads out of the served directory"),
             Self::Permission => f.write_str("the server may not do that (permission denied)"),
             Self::Exists => f.write_str("there is a file of this name already"),
+            Self::CannotSpare => f.write_str(
+                "the server's file system cannot store it without replacing what may be there (see --replace)",
+            ),
             Self::TooLarge { bytes_max } => {
                 write!(f, "the server takes no more than {bytes_max} bytes")
             }

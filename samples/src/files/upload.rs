@@ -10,8 +10,9 @@ use super::refusal::Refusal;
 use super::root::Root;
 use cap_std::fs::{Dir, File, OpenOptions};
 use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,28 +88,47 @@ impl Upload {
     ///
     /// # Errors
     /// [`Refusal::Exists`] if somebody was faster, and what the system says. Then nothing is left.
-    pub fn store(mut self) -> Result<u64, Refusal> {
+    pub fn store(self) -> Result<u64, Refusal> {
+        self.store_by(Self::rename, Self::link)
+    }
+
+    /// The same by these ways to give the file its name: the second where the first cannot spare what is there.
+    fn store_by(
+        mut self,
+        rename: fn(&Self, RenameFlags) -> io::Result<()>,
+        link: fn(&Self) -> io::Result<()>,
+    ) -> Result<u64, Refusal> {
         if let Some(file) = self.file.take() {
             file.sync_data()?;
             // Closed now, so that nobody hears of a change after it has its name.
         }
-        let flags = match self.may_replace {
+        self.has_left = match self.may_replace {
             true => {
                 refuse_what_is_there(&self.parent, &self.name, true)?;
-                RenameFlags::empty()
+                rename(&self, RenameFlags::empty())?;
+                true
             }
-            false => RenameFlags::NOREPLACE,
+            false => match rename(&self, RenameFlags::NOREPLACE) {
+                Err(error) if is_not_supported(&error) => {
+                    link(&self).map_err(why_not_linked)?;
+                    // This was a second name; the first goes with `self`.
+                    false
+                }
+                renamed => renamed.map(|()| true)?,
+            },
         };
-        rustix::fs::renameat_with(
-            &*self.parent,
-            Path::new(&self.temporary),
-            &*self.parent,
-            Path::new(&self.name),
-            flags,
-        )
-        .map_err(std::io::Error::from)?;
-        self.has_left = true;
         Ok(self.bytes)
+    }
+
+    fn rename(&self, flags: RenameFlags) -> io::Result<()> {
+        let (from, to) = (Path::new(&self.temporary), Path::new(&self.name));
+        let dir = &*self.parent;
+        Ok(rustix::fs::renameat_with(dir, from, dir, to, flags)?)
+    }
+
+    fn link(&self) -> io::Result<()> {
+        let (from, to) = (&self.temporary, &self.name);
+        self.parent.hard_link(from, &self.parent, to)
     }
 }
 
@@ -118,6 +138,21 @@ impl Drop for Upload {
             // Nobody is there to hear of a failure.
             let _ = self.parent.remove_file(&self.temporary);
         }
+    }
+}
+
+/// Whether the file system does not know how to: each says so in its own way.
+fn is_not_supported(error: &io::Error) -> bool {
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// The server may link its own file; who forbids it is the file system, which has no links.
+fn why_not_linked(error: io::Error) -> Refusal {
+    let is_forbidden = Errno::from_io_error(&error) == Some(Errno::PERM);
+    match is_forbidden || is_not_supported(&error) {
+        true => Refusal::CannotSpare,
+        false => error.into(),
     }
 }
 
@@ -205,6 +240,47 @@ mod tests {
         upload.write(b"new").unwrap();
         assert_eq!(upload.store(), Ok(3));
         assert_eq!(fs::read(&at).unwrap(), b"new");
+        assert_eq!(test.names(), ["a"]);
+    }
+
+    /// As file systems do that cannot rename without replacing, or link.
+    fn cannot_rename(upload: &Upload, flags: RenameFlags) -> io::Result<()> {
+        match flags.contains(RenameFlags::NOREPLACE) {
+            true => Err(Errno::INVAL.into()),
+            false => upload.rename(flags),
+        }
+    }
+
+    fn cannot_link(_: &Upload) -> io::Result<()> {
+        Err(Errno::PERM.into())
+    }
+
+    #[test]
+    fn where_renaming_always_replaces_the_file_is_linked() {
+        let test = TestDir::new("link");
+        let at = test.path().join("a");
+        let mut upload = begin(&test, "a", false).unwrap();
+        upload.write(b"new").unwrap();
+        assert_eq!(upload.store_by(cannot_rename, Upload::link), Ok(3));
+        assert_eq!(test.names(), ["a"]);
+        fs::remove_file(&at).unwrap();
+        let upload = begin(&test, "a", false).unwrap();
+        fs::write(&at, b"faster").unwrap();
+        let stored = upload.store_by(cannot_rename, Upload::link);
+        assert_eq!(stored, Err(Refusal::Exists));
+        assert_eq!(fs::read(&at).unwrap(), b"faster");
+        assert_eq!(test.names(), ["a"]);
+    }
+
+    #[test]
+    fn where_files_cannot_be_linked_either_only_replacing_is_possible() {
+        let test = TestDir::new("no-link");
+        let upload = begin(&test, "a", false).unwrap();
+        let stored = upload.store_by(cannot_rename, cannot_link);
+        assert_eq!(stored, Err(Refusal::CannotSpare));
+        assert_eq!(test.names(), [""; 0]);
+        let upload = begin(&test, "a", true).unwrap();
+        assert_eq!(upload.store_by(cannot_rename, cannot_link), Ok(0));
         assert_eq!(test.names(), ["a"]);
     }
 
