@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - Nothing outside of the directory is served, whatever names and links say: `root`.
-//! - No handler touches the disk; each operation is a job on libuv's thread pool: `serve`, `transfer`.
+//! - No loop's thread touches the disk; each operation is a job on libuv's thread pool: `serve`, `transfer`. (Only what is
+//!   cut off when the server ends is closed and removed by the loop that ends.)
 //! - A file is stored whole or not at all: `upload`.
 //! - Whatever its size, a file or a listing takes a few pieces of memory on both sides (clients keep a listing to sort
 //!   it): each stream has a window of bytes.

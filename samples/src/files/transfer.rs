@@ -1,5 +1,8 @@
 //! What takes a while, each as a fiber: it reads as what it does, and waits for the thread pool and for the peer by turns,
 //! so neither holds more than a piece at a time.
+//!
+//! What is open is closed on the thread pool, too: an upload that is given up is removed then. Only of a fiber that is made
+//! to end, when the server does and the grace is over, the loop's thread closes and removes it.
 
 use super::name::Name;
 use super::refusal::Refusal;
@@ -12,7 +15,10 @@ use bytes::Bytes;
 use rotor_fsm::Error;
 use rotor_net::fiber::{Cx, FiberError};
 use rotor_net::rpc::{CallError, ItemReceiver, ItemSender, Reply, SendItemError};
+use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Bytes of a file that are read and sent at a time: an item may not be longer than the peer's window, and this fits also
 /// into a small one.
@@ -43,18 +49,21 @@ pub fn list_all(cx: &Cx<'_, Shared>, mut items: Items<Vec<Entry>>) -> Result<(),
 fn send_list(cx: &Cx<'_, Shared>, items: &mut Items<Vec<Entry>>) -> Result<(), Stop> {
     let (root, idle) = cx.with_context(|shared| (shared.root.clone(), shared.idle))?;
     let mut walk = cx.work(move || Walk::new(&root))??;
-    loop {
-        let (back, batch) = cx.work(move || {
-            let batch = walk.batch();
-            (walk, batch)
-        })?;
-        match batch? {
-            Some(batch) if batch.is_empty() => {}
-            Some(batch) => items.send_in(&cx.within(idle), Ok(batch))?,
-            None => return Ok(()),
+    while let Some((rest, batch)) = cx.work(move || next(walk))?? {
+        walk = rest;
+        if !batch.is_empty()
+            && let Err(why) = items.send_in(&cx.within(idle), Ok(batch))
+        {
+            cx.work(move || drop(walk))?;
+            return Err(why.into());
         }
-        walk = back;
     }
+    Ok(())
+}
+
+/// The next batch and the walk that goes on; where there is none, the walk has ended, on this thread.
+fn next(mut walk: Walk) -> Result<Option<(Walk, Vec<Entry>)>, Refusal> {
+    Ok(walk.batch()?.map(|batch| (walk, batch)))
 }
 
 /// Sends a file.
@@ -79,9 +88,21 @@ fn send_file(
 ) -> Result<(), Stop> {
     let (root, idle) = cx.with_context(|shared| (shared.root.clone(), shared.idle))?;
     let (file, size) = cx.work(move || root.file(&name))??;
-    items.send_in(&cx.within(idle), Ok(Piece::Size(size)))?;
     let file = Arc::new(file);
-    let mut at = offset;
+    let sent = send_pieces(cx, idle, &file, offset..size, items);
+    cx.work(move || drop(file))?;
+    sent
+}
+
+fn send_pieces(
+    cx: &Cx<'_, Shared>,
+    idle: Duration,
+    file: &Arc<File>,
+    part: Range<u64>,
+    items: &mut Items<Piece>,
+) -> Result<(), Stop> {
+    let (mut at, size) = (part.start, part.end);
+    items.send_in(&cx.within(idle), Ok(Piece::Size(size)))?;
     while at < size {
         let file = file.clone();
         let bytes = (size - at).min(PIECE_BYTES);

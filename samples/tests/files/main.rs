@@ -9,5 +9,7 @@ mod limits;
 mod names;
 mod support;
 mod terminal;
+#[cfg(target_os = "linux")]
+mod threads;
 mod transfers;
 mod watching;

@@ -29,8 +29,11 @@ impl Served {
     }
 
     pub fn with(name: &str, options: &[&str]) -> Self {
-        let dir = TestDir::new(name);
-        let mut command = files();
+        Self::by(files(), TestDir::new(name), options)
+    }
+
+    /// The same by a command that ends in the program's name.
+    pub fn by(mut command: Command, dir: TestDir, options: &[&str]) -> Self {
         command.arg("serve").arg(dir.path());
         if !options.contains(&"--workers") {
             command.args(["--workers", "2"]);
