@@ -72,7 +72,10 @@ want_cargo
 want_c_compiler
 want_libclang
 install_missing
-say "Building $name (the first time takes a minute or two)."
+# After that cargo's own line does.
+if [ ! -x "${CARGO_TARGET_DIR:-$root/target}/release/$name" ]; then
+    say "Building $name (the first time takes a minute or two)."
+fi
 program=$(build_program samples "$name")
 
 if [ $# -eq 0 ]; then
