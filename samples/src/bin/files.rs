@@ -24,7 +24,11 @@ fn main() -> ExitCode {
             Ok(true)
         }
         Command::Demo => demo::run().map(|()| true),
-        Command::Ask { connect, action } => client::run(&connect, action),
+        Command::Ask {
+            connect,
+            action,
+            timeout,
+        } => client::run(&connect, action, timeout),
         Command::Serve(settings) => serve(&settings)
             .map(|()| true)
             .map_err(|error| Failure(error.to_string())),

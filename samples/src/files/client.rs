@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a command was not done, for people. Empty if whoever reads the output has left, which is no news to them.
 #[derive(Debug)]
@@ -32,11 +33,11 @@ impl Failure {
     }
 }
 
-/// Asks the server there. Answers whether that is a yes.
+/// Asks the server there. Answers whether that is a yes. A transfer may take as long as it does, any other answer so long.
 ///
 /// # Errors
 /// What the server refuses, what happened to the connection, what the system says.
-pub fn run(connect: &str, action: Action) -> Result<bool, Failure> {
+pub fn run(connect: &str, action: Action, timeout: Duration) -> Result<bool, Failure> {
     let config = ClientConfig {
         // Somebody waits, and would rather know.
         reconnect: Reconnect::Never,
@@ -48,7 +49,7 @@ pub fn run(connect: &str, action: Action) -> Result<bool, Failure> {
     match action {
         Action::List { is_null } => list(&client, is_null)?,
         Action::Size(name) => {
-            let size = client.size(name.clone()).wait();
+            let size = client.size(name.clone()).within(timeout).wait();
             let size = flat(size).map_err(|why| Failure::of(name, why))?;
             print(format!("{size}\n").as_bytes())?;
         }
@@ -59,13 +60,13 @@ pub fn run(connect: &str, action: Action) -> Result<bool, Failure> {
             may_replace,
         } => put(&client, &name, file, may_replace)?,
         Action::Exists(name) => {
-            let exists = client.exists(name.clone()).wait();
+            let exists = client.exists(name.clone()).within(timeout).wait();
             let exists = flat(exists).map_err(|why| Failure::of(name, why))?;
             print(if exists { b"yes\n" } else { b"no\n" })?;
             return Ok(exists);
         }
         Action::Del(name) => {
-            let done = client.del(name.clone()).wait();
+            let done = client.del(name.clone()).within(timeout).wait();
             flat(done).map_err(|why| Failure::of(name, why))?;
         }
         Action::Watch => watch(&client)?,

@@ -17,19 +17,23 @@ const UPLOAD_BYTES_MAX: u64 = 1 << 30;
 /// How long a transfer may stand still, unless told otherwise: somebody may read a file page by page.
 const IDLE_SECONDS: u64 = 300;
 
+/// How long an answer may take that is no transfer, unless told otherwise: a disk that is woken takes a few seconds.
+const TIMEOUT_SECONDS: u64 = 30;
+
 /// How it is used.
 pub const USAGE: &str = "\
 usage: files serve DIR [--listen ADDR] [--workers N] [--upload-max SIZE] [--idle SECONDS]
        files list [--null]              SIZE NAME of each file; lines end with a NUL if asked for
-       files size NAME
+       files size NAME [--timeout SECONDS]
        files get NAME [--offset N]      the bytes, from N on, to standard output
        files put NAME [FILE] [--replace]  standard input if there is no FILE
-       files exists NAME                yes (status 0) or no (status 1)
-       files del NAME
+       files exists NAME [--timeout SECONDS]  yes (status 0) or no (status 1)
+       files del NAME [--timeout SECONDS]
        files watch                      what changes, a line each, until Ctrl-C
        files demo                       a server and a client that show each other around
 Clients take [--connect ADDR]. ADDR is IP:PORT or unix:PATH, 127.0.0.1:6390 if not given. A name may be in a
-sub-directory, `sub/name`; one that begins with a dash comes after `--`. Status: 0 done, 1 refused or failed, 2 misused.
+sub-directory, `sub/name`; one that begins with a dash comes after `--`. A timeout is 30 seconds if not given.
+Status: 0 done, 1 refused or failed, 2 misused.
 ";
 
 /// What to do.
@@ -43,6 +47,8 @@ pub enum Command {
         connect: String,
         /// What.
         action: Action,
+        /// How long the answer may take if that is no transfer.
+        timeout: Duration,
     },
     /// Show what there is.
     Demo,
@@ -94,6 +100,7 @@ struct Given {
     upload_max: Option<u64>,
     idle: Option<u64>,
     offset: Option<u64>,
+    timeout: Option<u64>,
     is_null: bool,
     may_replace: bool,
     is_help: bool,
@@ -148,9 +155,17 @@ impl Command {
                 return Err(Error::msg(words));
             }
         };
+        let mut timeout = None;
+        if matches!(action, Action::Size(_) | Action::Exists(_) | Action::Del(_)) {
+            timeout = given.timeout.take();
+        }
         let connect = given.connect.take().unwrap_or_else(|| ADDRESS.to_owned());
         given.refuse_rest(values.next())?;
-        Ok(Self::Ask { connect, action })
+        Ok(Self::Ask {
+            connect,
+            action,
+            timeout: Duration::from_secs(timeout.unwrap_or(TIMEOUT_SECONDS)),
+        })
     }
 }
 
@@ -168,6 +183,7 @@ impl Given {
                 }
                 Long("idle") => given.idle = Some(parser.value()?.parse()?),
                 Long("offset") => given.offset = Some(parser.value()?.parse()?),
+                Long("timeout") => given.timeout = Some(parser.value()?.parse()?),
                 Long("null") => given.is_null = true,
                 Long("replace") => given.may_replace = true,
                 Long("help") | Short('h') => given.is_help = true,
@@ -197,6 +213,7 @@ impl Given {
             ("--upload-max", self.upload_max.is_some()),
             ("--idle", self.idle.is_some()),
             ("--offset", self.offset.is_some()),
+            ("--timeout", self.timeout.is_some()),
             ("--null", self.is_null),
             ("--replace", self.may_replace),
         ];
@@ -226,7 +243,9 @@ mod tests {
 
     fn action(line: &str) -> (String, Action) {
         match command(line).unwrap() {
-            Command::Ask { connect, action } => (connect, action),
+            Command::Ask {
+                connect, action, ..
+            } => (connect, action),
             other => panic!("{other:?}"),
         }
     }
@@ -262,6 +281,11 @@ mod tests {
         assert_eq!(settings.workers, Workers::Count(3));
         assert_eq!(settings.upload_bytes_max, 2048);
         assert_eq!(settings.idle, Duration::from_secs(9));
+        let seconds = |line: &str| match command(line).unwrap() {
+            Command::Ask { timeout, .. } => timeout.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([seconds("del a"), seconds("size a --timeout 5")], [30, 5]);
         assert!(matches!(command("demo"), Ok(Command::Demo)));
         assert!(matches!(command("get --help"), Ok(Command::Help)));
     }
@@ -276,6 +300,8 @@ mod tests {
             ("size a b", "b is one argument too many"),
             ("put a b c", "c is one argument too many"),
             ("list --offset 3", "--offset does not belong here"),
+            ("list --timeout 3", "--timeout does not belong here"),
+            ("serve x --timeout 3", "--timeout does not belong here"),
             ("get a --replace", "--replace does not belong here"),
             ("watch --listen 1.2.3.4:5", "--listen does not belong here"),
             (

@@ -78,7 +78,10 @@ fn visit(at: &str) -> Result<(), CallError> {
         let done = client.del(Name::from(name)).within(PATIENCE).wait()?;
         println!("del {name}: {}", words(done.map(|()| "done")));
     }
-    let exists = client.exists(Name::from("greeting.txt")).wait()?;
+    let exists = client
+        .exists(Name::from("greeting.txt"))
+        .within(PATIENCE)
+        .wait()?;
     println!("exists greeting.txt: {}", words(exists));
     println!("watched meanwhile:");
     let last = Change::Removed(Name::from("large.bin"));

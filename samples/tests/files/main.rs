@@ -7,6 +7,7 @@ mod commands;
 mod ends;
 mod limits;
 mod names;
+mod silent;
 mod support;
 mod terminal;
 #[cfg(target_os = "linux")]
