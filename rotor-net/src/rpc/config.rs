@@ -18,8 +18,8 @@ pub struct SessionConfig {
     pub window_bytes: u32,
     /// Encoded output of one connection that may wait for it to be read; a client that lets more gather does not read,
     /// and is cut. Default 16 MiB: replies that handlers give later are not held back as reading is, and a client that
-    /// reads well may have asked for many large ones at once. What the stream holds of it is in
-    /// [`Limits::output_bytes_max`](crate::Limits::output_bytes_max).
+    /// reads well may have asked for many large ones at once. One reply or item is at most half as long. What the stream
+    /// holds of it is in [`Limits::output_bytes_max`](crate::Limits::output_bytes_max).
     pub queued_bytes_max: usize,
     /// Metadata with one call. Default 1 KiB: a few trace ids.
     pub meta_bytes_max: u16,

@@ -187,6 +187,13 @@ fn a_reply_over_a_limit_fails_its_call() {
         words.contains("longer than 100 bytes"),
         "the client's: {words}"
     );
+    // As much when it comes late.
+    let sequence = peer.call(KEEP_BIG, 0, &());
+    let Kept::Big(reply) = running.kept() else {
+        panic!("no call");
+    };
+    reply.ok(vec![1; 100]);
+    assert_eq!(peer.failure(0, sequence), (code, words));
     let mut peer = running.greeted();
     let sequence = peer.call(BIG, 0, &(2_u32 << 20));
     let (code, words) = peer.failure(0, sequence);

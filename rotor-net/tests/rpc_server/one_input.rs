@@ -120,6 +120,9 @@ fn a_slot_is_free_again_within_the_input() {
     let words = "a call came in slot 0, where another is in flight";
     assert_eq!(peer.goodbye().1, words);
     assert!(running.kept_reply().1.is_cancelled());
+    let mut peer = running.greeted();
+    Input::to(&mut peer).call(SUM, 0, &()).echo(0).send();
+    assert_eq!(peer.goodbye().1, words);
 }
 
 /// They are copied nowhere, however large.
@@ -141,6 +144,29 @@ fn answers_to_one_way_calls_go_nowhere() {
     }
     input.echo(0).send();
     assert_eq!(answers(&mut peer, 1), [(REPLY, 20)]);
+}
+
+/// Reading stops in time.
+#[test]
+fn answers_given_at_once_are_never_more_than_may_wait() {
+    let config = SessionConfig {
+        queued_bytes_max: 1000,
+        ..SessionConfig::default()
+    };
+    let running = start_with(config, Limits::default());
+    let mut peer = running.greeted();
+    let mut input = Input::to(&mut peer);
+    for slot in 0..100 {
+        input = match slot % 10 {
+            9 => input.call(BIG, slot, &450_u32),
+            _ => input.echo(slot),
+        };
+    }
+    input.send();
+    let expected: Vec<_> = (0..100).map(|sequence| (REPLY, sequence)).collect();
+    assert_eq!(answers(&mut peer, 100), expected);
+    let sequence = peer.call(BIG, 0, &500_u32);
+    assert_eq!(peer.failure(0, sequence).0, TOO_LARGE);
 }
 
 /// Cancelling frees the place of a call, but not what the service still does for it.

@@ -26,11 +26,12 @@ impl<S: Serve> Session<S> {
         input: &[u8],
         conn: &mut Conn<'_, Self>,
     ) -> Result<Read, SessionError> {
-        if let Some(open) = &mut self.open {
-            open.is_heard = true;
-            open.has_desk = open.shared().enter(open.next_sequence);
-        }
-        let high_bytes = conn.limits().output_high_bytes;
+        let Some(open) = &mut self.open else {
+            return Ok(Read::Part(input.len()));
+        };
+        open.is_heard = true;
+        open.has_desk = open.shared().enter(open.next_sequence);
+        let high_bytes = open.shared().bounds.high_bytes;
         let mut left = input;
         for _ in 0..FRAMES_PER_DISPATCH {
             match front(left, self.setup.frame_bytes_max)? {

@@ -213,12 +213,12 @@ impl<S: Serve> Session<S> {
         };
         let hello = handshake::read_hello(body)?;
         self.admit(hello.credential, conn)?;
-        let limits = conn.limits();
+        let queued_bytes_max = self.setup.config.queued_bytes_max;
         let bounds = Bounds {
             client_frame_bytes_max: hello.frame_bytes_max as usize,
             client_window_bytes: hello.window_bytes,
-            queued_bytes_max: self.setup.config.queued_bytes_max,
-            high_bytes: limits.output_high_bytes,
+            queued_bytes_max,
+            high_bytes: conn.limits().output_high_bytes.min(queued_bytes_max / 2),
         };
         self.open = Some(Open::new(&self.setup, bounds, conn.now()));
         match rest {

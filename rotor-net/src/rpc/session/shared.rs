@@ -7,11 +7,14 @@
 //! Invariant: frames that wait are looked at. Either the session is in a handler of its own (`is_busy`), and lets them
 //! leave before it returns, or its waker was used after they were appended.
 
+mod anywhere;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
 use super::super::codec::{self, CodecError};
 use super::super::error::{CallError, SessionError};
-use super::super::frame::{CallId, HEADER_BYTES, Header, Kind};
-use super::super::items::{Inflow, Outflow, with_scratch};
-use super::super::line::Line;
+use super::super::frame::{CallId, Header, Kind};
+use super::super::items::{Inflow, Outflow};
 use super::at_hand;
 use super::calls::{Calls, Flows};
 use super::outbox::Outbox;
@@ -303,108 +306,16 @@ impl<W: Rouse> Shared<W> {
     }
 }
 
-/// What replies and streams do, on any thread.
-impl<W: Rouse> Shared<W> {
-    /// The longest body that can be sent.
-    #[inline]
-    pub fn body_bytes_max(&self) -> usize {
-        let queue = self.bounds.queued_bytes_max.saturating_sub(HEADER_BYTES);
-        self.bounds.client_frame_bytes_max.min(queue)
-    }
-
-    /// Whether the call is in flight.
-    pub fn is_live(&self, id: CallId) -> bool {
-        if at_hand::holds(self.key(), id) {
-            return true;
-        }
-        let state = self.lock();
-        state.calls.is_live(id) || state.may_be_at_hand(id)
-    }
-
+impl<W> Shared<W> {
     /// What this session is known by on its thread while it reads.
     fn key(&self) -> usize {
         std::ptr::from_ref(self).addr()
-    }
-
-    /// Answers the call, unless it is over: `encode` appends the reply. If that fails, or the reply is longer than can be
-    /// sent, the call does.
-    #[inline]
-    pub fn reply(&self, id: CallId, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>) {
-        let header = Header::new(Kind::Reply, id);
-        let bytes_max = self.body_bytes_max();
-        let answered = at_hand::draft(self.key(), id, |draft| match draft {
-            Some(draft) => draft.write(header, bytes_max, encode),
-            None => with_scratch(|body| {
-                encode(body)?;
-                check_length(body.len(), bytes_max)?;
-                self.put(header, body);
-                Ok(())
-            }),
-        });
-        if let Err(error) = answered {
-            self.fail(id, &error);
-        }
-    }
-
-    /// The call fails, unless it is over.
-    #[cold]
-    pub fn fail(&self, id: CallId, error: &CallError) {
-        let (code, words) = error.to_wire();
-        let bytes_max = self.body_bytes_max();
-        let words = words[..words.floor_char_boundary(bytes_max)].as_bytes();
-        let header = Header::new(Kind::Fail, id).with_number(code as u16);
-        at_hand::draft(self.key(), id, |draft| match draft {
-            Some(draft) => {
-                let _ = draft.write(header, bytes_max, |body| {
-                    body.extend_from_slice(words);
-                    Ok(())
-                });
-            }
-            None => {
-                self.put(header, words);
-            }
-        });
-    }
-
-    /// Appends a frame of a call, which ends it if it is of such a kind. False if the call is over.
-    pub(super) fn put(&self, header: Header, body: &[u8]) -> bool {
-        let mut state = self.lock();
-        if !state.calls.is_live(header.id) {
-            return state.put_early(header, body);
-        }
-        let is_taken = state.append(header, body, &self.bounds);
-        let flows = match header.kind {
-            Kind::Reply | Kind::Fail | Kind::End => state.calls.end(header.id),
-            _ => None,
-        };
-        let is_busy = state.is_busy;
-        drop(state);
-        if !is_busy && let Some(waker) = self.waker.get() {
-            waker.rouse();
-        }
-        if let Some(flows) = flows {
-            flows.close(|| CallError::Cancelled);
-        }
-        is_taken
     }
 
     #[inline]
     fn lock(&self) -> MutexGuard<'_, State> {
         // No user code runs under this lock, so a poisoned one still guards a whole state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<W: Rouse> Line for Shared<W> {
-    fn push(&self, header: Header, body: &[u8]) -> bool {
-        self.put(header, body)
-    }
-
-    fn is_full(&self) -> bool {
-        let mut state = self.lock();
-        let is_full = state.waiting_bytes() > self.bounds.high_bytes;
-        state.is_starved |= is_full;
-        is_full
     }
 }
 
