@@ -5,7 +5,15 @@ use super::codec::CodecError;
 use super::frame::FailCode;
 use std::fmt;
 
-/// Why a call has no reply. Each says whose doing it was.
+/// Of what a peer says in words. Each of its calls may get a copy, so this is what a person reads, not what a frame holds.
+pub(crate) const WORDS_BYTES_MAX: usize = 1 << 10;
+
+/// What a peer says in words, cut.
+pub(crate) fn words(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_BYTES_MAX)]).into()
+}
+
+/// Why a call has no reply. Each says whose doing it was. The server's words are the first 1 KiB of them.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallError {
@@ -61,8 +69,8 @@ pub enum CallError {
 
 impl CallError {
     /// What a server says by a failure frame.
-    pub(crate) fn from_wire(code: u16, words: &[u8]) -> Self {
-        let words = || String::from_utf8_lossy(words).into_owned().into_boxed_str();
+    pub(crate) fn from_wire(code: u16, said: &[u8]) -> Self {
+        let words = || words(said);
         match FailCode::from_number(code) {
             Some(FailCode::BadRequest) => Self::BadRequest(words()),
             Some(FailCode::Unknown) => Self::Unknown,
@@ -160,7 +168,7 @@ pub enum Mismatch {
         call: String,
         /// The client's versions.
         here: Vec<u16>,
-        /// The server's.
+        /// The server's, the first 16 of them.
         there: Vec<u16>,
     },
     /// Streams on one side are none on the other.
@@ -180,7 +188,7 @@ pub enum Mismatch {
         part: &'static str,
         /// Name of the type here.
         type_here: &'static str,
-        /// How the server writes the call.
+        /// How the server writes the call, the first 1 KiB of it.
         signature_there: String,
         /// The digest here.
         digest_here: u64,
@@ -297,7 +305,7 @@ pub enum SessionError {
     },
     /// This peer is not admitted. Says why.
     NotAdmitted(Box<str>),
-    /// The peer ended the session and said why.
+    /// The peer ended the session and said why, in 1 KiB at most.
     Goodbye(Box<str>),
 }
 
@@ -404,6 +412,16 @@ mod tests {
             CallError::from_wire(FailCode::Remote as u16, b"\xff"),
             CallError::Remote("\u{fffd}".into())
         );
+    }
+
+    #[test]
+    fn what_a_peer_says_is_cut() {
+        let said = [b'x'; WORDS_BYTES_MAX + 1];
+        let whole = "x".repeat(WORDS_BYTES_MAX);
+        assert_eq!(*words(&said), *whole);
+        let error = CallError::from_wire(FailCode::Remote as u16, &said);
+        assert_eq!(error, CallError::Remote(whole.into()));
+        assert!(words(&[0xff; 1 << 20]).len() <= 3 * WORDS_BYTES_MAX);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 
 use super::call::{CallKind, ServiceInfo};
 use super::codec::{self, CodecError, Limits};
-use super::error::{Mismatch, SessionError};
+use super::error::{Mismatch, SessionError, WORDS_BYTES_MAX};
 use super::frame::{CallId, Header, Kind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -115,6 +115,14 @@ pub struct MenuEntry {
     pub signature: String,
 }
 
+/// Of the server's versions of a call, in an error that each such call gets a copy of.
+pub(crate) const VERSIONS_SHOWN_MAX: usize = 16;
+
+/// Of a signature on the server's menu, likewise.
+fn shown(signature: &str) -> String {
+    signature[..signature.floor_char_boundary(WORDS_BYTES_MAX)].to_owned()
+}
+
 /// Names of the types that a menu has digests of.
 const PARTS: [&str; 3] = ["request", "input", "output"];
 
@@ -154,7 +162,8 @@ impl Menu {
             Some((at, version, rank, entry))
         });
         let Some((at, version, rank, entry)) = best else {
-            let there: Vec<u16> = offered().map(|(_, entry)| entry.version).collect();
+            let there = offered().map(|(_, entry)| entry.version);
+            let there: Vec<u16> = there.take(VERSIONS_SHOWN_MAX).collect();
             let name = call.name.to_owned();
             return Err(match there.is_empty() {
                 true => Mismatch::NotOffered { call: name },
@@ -182,7 +191,7 @@ impl Menu {
                     call: name(),
                     part,
                     type_here: info.name,
-                    signature_there: entry.signature.clone(),
+                    signature_there: shown(&entry.signature),
                     digest_here: info.digest,
                     digest_there,
                 });

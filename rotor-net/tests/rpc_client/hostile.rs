@@ -123,6 +123,22 @@ fn refused_frame(bytes: Vec<u8>) -> String {
     why.to_owned()
 }
 
+/// What is said at the end is copied for every call, so it is cut.
+#[test]
+fn a_goodbye_without_end_is_cut() {
+    let server = scripted(|listener| {
+        let mut peer = listener.greet();
+        peer.expect(CALL);
+        peer.send(&frame(GOODBYE, 15, (0, 0), &[0xff; 900_000]));
+        while peer.next().is_some() {}
+    });
+    let channel = connect(&server);
+    let error = channel.unary::<Double>(0).wait().unwrap_err();
+    let shown = why(&error).1.strip_prefix("the peer ended the session: ");
+    assert_eq!(shown, Some(&*"\u{fffd}".repeat(1024)));
+    server.join();
+}
+
 #[test]
 fn frames_that_have_no_place_end_the_session_by_name() {
     let none = |frame: &str| format!("a {frame} frame has no place here");

@@ -220,3 +220,17 @@ fn raw_calls_go_by_name_where_the_server_takes_such() {
     assert!(why(&channel.raw("double", 1, vec![1]).wait().unwrap_err()).0);
     server.join();
 }
+
+#[test]
+fn of_the_versions_of_a_call_in_bytes_some_are_named() {
+    let versions = (2..5000).map(|version| service::entry("double", version, 0));
+    let server = with_menu(versions.collect(), &[4]);
+    let channel = connect(&server);
+    let error = channel.raw("double", 1, vec![2]).wait().unwrap_err();
+    let Mismatch::NoCommonVersion { there, .. } = mismatch(error) else {
+        panic!("a version that the server does not have");
+    };
+    assert_eq!(there, Vec::from_iter(2..18));
+    drop(channel);
+    server.join();
+}

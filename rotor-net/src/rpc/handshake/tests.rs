@@ -157,6 +157,26 @@ fn a_type_that_differs_is_named() {
     }
 }
 
+/// Each call that differs gets a copy of what the menu says of it.
+#[test]
+fn what_is_said_of_a_difference_is_cut() {
+    let there: Vec<u16> = (2..60_000).collect();
+    let Err(Mismatch::NoCommonVersion { there, .. }) = only(&get(&[1]), &get(&there)) else {
+        panic!("a version that the server does not have");
+    };
+    assert_eq!(there, Vec::from_iter(2..18));
+    let mut menu = Menu::of(&get(&[1]));
+    menu.entries[0].digests[0] = 7;
+    menu.entries[0].signature = "x".to_owned() + &"é".repeat(100_000);
+    let Err(Mismatch::Shape {
+        signature_there, ..
+    }) = menu.resolve(&get(&[1])).remove(0)
+    else {
+        panic!("another shape");
+    };
+    assert_eq!(signature_there, "x".to_owned() + &"é".repeat(511));
+}
+
 #[test]
 fn preambles_agree_on_the_newest_version_that_both_speak() {
     let from = |newest, oldest| [b"\xf7rotor" as &[u8], &[newest, oldest]].concat();

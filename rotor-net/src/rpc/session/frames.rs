@@ -1,7 +1,7 @@
 //! Frames as they come, and which does what.
 
 use super::super::CallError;
-use super::super::error::SessionError;
+use super::super::error::{SessionError, words};
 use super::super::frame::{CallId, Front, Header, Kind, front};
 use super::super::serve::Serve;
 use super::open::Open;
@@ -10,9 +10,6 @@ use crate::Conn;
 
 /// Frames that are read before others have their turn: well under a millisecond of ordinary handlers.
 const FRAMES_PER_DISPATCH: usize = 256;
-
-/// Of the words with which a client says goodbye.
-const GOODBYE_BYTES_MAX: usize = 1 << 10;
 
 pub(super) fn unexpected(kind: Kind) -> SessionError {
     SessionError::Unexpected { frame: kind.name() }
@@ -95,10 +92,7 @@ impl Open {
                 self.has_last_call = true;
                 Ok(())
             }
-            Kind::Goodbye => {
-                let words = &body[..body.len().min(GOODBYE_BYTES_MAX)];
-                Err(SessionError::Goodbye(String::from_utf8_lossy(words).into()))
-            }
+            Kind::Goodbye => Err(SessionError::Goodbye(words(body))),
             Kind::Hello | Kind::Welcome | Kind::Reply | Kind::Fail => Err(unexpected(kind)),
             // Handled before.
             Kind::Call | Kind::OneWay => Err(unexpected(kind)),

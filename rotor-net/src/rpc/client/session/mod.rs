@@ -20,6 +20,7 @@ use super::shared::Shared;
 use super::slots::{Begun, InFlight, Slots};
 use super::state::ServerInfo;
 use crate::rpc::codec::{CodecError, Limits};
+use crate::rpc::error::words;
 use crate::rpc::frame::{CallId, Front, Header, Kind, front};
 use crate::rpc::handshake::{self, Hello, WELCOME_BYTES_MAX, read_preamble, read_welcome};
 use crate::rpc::{CallError, SessionError};
@@ -173,8 +174,7 @@ impl Session {
 impl Session {
     fn frame(&mut self, header: Header, body: &[u8]) -> Result<(), SessionError> {
         if header.kind == Kind::Goodbye {
-            let words = String::from_utf8_lossy(body);
-            return Err(SessionError::Goodbye(words.into()));
+            return Err(SessionError::Goodbye(words(body)));
         }
         if let Phase::Welcome { protocol_version } = self.phase {
             return match header.kind {

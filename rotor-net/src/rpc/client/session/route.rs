@@ -2,7 +2,7 @@
 
 use super::super::ask::Target;
 use super::super::call::ClientCall;
-use crate::rpc::handshake::Resolved;
+use crate::rpc::handshake::{Resolved, VERSIONS_SHOWN_MAX};
 use crate::rpc::{CallError, CallKind, Menu, Mismatch, ServiceInfo};
 
 /// Services that this client calls, few.
@@ -69,7 +69,9 @@ fn named(name: &str, version: u16, menu: &Menu, takes_unknown: bool) -> Result<R
             continue;
         }
         if entry.version != version {
-            there.push(entry.version);
+            if there.len() < VERSIONS_SHOWN_MAX {
+                there.push(entry.version);
+            }
             continue;
         }
         return match (entry.kind, u16::try_from(rank)) {
