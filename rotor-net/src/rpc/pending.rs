@@ -65,14 +65,14 @@ impl<T: Send + 'static> Pending<T> {
     /// [`CallError::Unheard`] if there is no place for the answer, or the call is refused: it was not made then, and no
     /// message comes.
     pub fn then<H: Hears>(
-        self,
+        mut self,
         hearer: &H,
         f: impl FnOnce(Result<T, CallError>) -> H::Message + Send + 'static,
     ) -> Result<Call, CallError> {
-        let permit = hearer
-            .notifier()
-            .reserve()
-            .map_err(|_| CallError::Unheard)?;
+        let Ok(permit) = hearer.notifier().reserve() else {
+            self.give_up();
+            return Err(CallError::Unheard);
+        };
         self.done(move |result| permit.send(f(result)))
     }
 
@@ -93,6 +93,8 @@ impl<T: Send + 'static> Pending<T> {
             Ok(()) => Ok(Call(Some(call))),
             Err(error) => {
                 call.forget();
+                // Who sends its items hears of it.
+                call.fail(error.clone());
                 Err(error)
             }
         }
@@ -121,6 +123,14 @@ impl<T: Send + 'static> Pending<T> {
     pub fn wait(self) -> Result<T, CallError> {
         let within = self.call.as_ref().and_then(|call| call.core().within());
         wait::wait(self, within)
+    }
+
+    /// The call is not made, or the server is told that it is given up.
+    fn give_up(&mut self) {
+        if let Some(call) = self.call.take() {
+            let call: Arc<dyn ClientCall> = call;
+            call.cancel();
+        }
     }
 
     /// Makes the call, if that has not been done.
@@ -157,11 +167,9 @@ impl<T: Send + 'static> Future for Pending<T> {
 
 impl<T: Send + 'static> Drop for Pending<T> {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take()
-            && call.core().is_begun()
-        {
-            let call: Arc<dyn ClientCall> = call;
-            call.cancel();
+        let is_begun = |call: &Arc<dyn Promised<T>>| call.core().is_begun();
+        if self.call.as_ref().is_some_and(is_begun) {
+            self.give_up();
         }
     }
 }

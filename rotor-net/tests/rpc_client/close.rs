@@ -1,7 +1,7 @@
 //! Closing, by the client and by the server.
 
 use super::*;
-use rotor_net::rpc::ChannelState;
+use rotor_net::rpc::{ChannelState, SendItemError};
 use std::sync::{Arc, Mutex};
 
 #[test]
@@ -100,6 +100,24 @@ fn a_closed_channel_takes_no_calls_and_finishes_those_it_has() {
     server.join();
     eventually("closed", || channel.state() == ChannelState::Closed);
     assert_eq!(channel.unary::<Double>(0).wait(), Err(CallError::Closed));
+}
+
+/// Who sends the items of a call that is refused hears of it, too, and does not wait for it to begin.
+#[test]
+fn a_call_that_is_refused_ends_for_the_sender_of_its_items() {
+    let server = scripted(|listener| listener.greet().double());
+    let channel = connect(&server);
+    channel.close();
+    let (mut numbers, sum) = channel.client_stream::<Sum>(0);
+    let refused = sum.done(|_| panic!("not called"));
+    assert_eq!(refused.unwrap_err(), CallError::Closed);
+    let ended = numbers.send(1);
+    assert!(matches!(
+        ended,
+        Err(SendItemError::Ended(CallError::Closed))
+    ));
+    assert_eq!(numbers.end(), Err(CallError::Closed));
+    server.join();
 }
 
 #[test]

@@ -7,7 +7,9 @@ use crate::{eventually, ms, scripted};
 use rotor_fsm::sim::{Ended, check};
 use rotor_fsm::{LoopThread, compose};
 use rotor_net::prelude::*;
-use rotor_net::rpc::{Call, CallError, Channel, ClientConfig, Connector, ItemReceiver};
+use rotor_net::rpc::{
+    Call, CallError, Channel, ClientConfig, Connector, ItemReceiver, SendItemError,
+};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
@@ -215,6 +217,15 @@ fn an_answer_has_its_place_before_the_call_is_made() {
         .unary::<Double>(2)
         .then(&sink, |result| result.unwrap());
     assert_eq!(refused.unwrap_err(), CallError::Unheard);
-    drop(channel);
+    // Nor is it made by sending the first of its items.
+    let (mut numbers, sum) = channel.client_stream::<service::Sum>(2);
+    let refused = sum.then(&sink, |result| result.unwrap());
+    assert_eq!(refused.unwrap_err(), CallError::Unheard);
+    let ended = numbers.send(1);
+    assert!(matches!(
+        ended,
+        Err(SendItemError::Ended(CallError::Cancelled))
+    ));
+    drop((numbers, channel));
     server.join();
 }
