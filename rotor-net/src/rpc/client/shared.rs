@@ -153,7 +153,8 @@ impl Shared {
         let mut state = self.lock();
         loop {
             match (&state.now, &state.failure) {
-                (ChannelState::Open, _) => return Ok(()),
+                // It may not stand any more: a server that drains greets as well.
+                _ if state.server.is_some() => return Ok(()),
                 (_, Some(why)) => return Err(why.clone()),
                 (ChannelState::Closed, None) => return Err("the client is closed".into()),
                 _ => {}
@@ -238,5 +239,30 @@ impl Shared {
         let why = why.into();
         self.tell(ChannelState::Lost { why, again_in }, None);
         self.tell(ChannelState::Closed, None);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::rpc::Menu;
+
+    #[test]
+    fn a_connection_that_has_stood_is_not_waited_for() {
+        let shared = Shared::new(ClientConfig::default());
+        let server = ServerInfo {
+            protocol_version: 1,
+            frame_bytes_max: 1,
+            window_bytes: 1,
+            in_flight_max: 1,
+            meta_bytes_max: 0,
+            takes_unknown: false,
+            menu: Menu::default(),
+        };
+        // All before who waits has its turn.
+        shared.tell(ChannelState::Open, Some(Arc::new(server)));
+        shared.tell(ChannelState::Draining, None);
+        shared.tell(ChannelState::Closed, None);
+        assert_eq!(shared.wait_for_connection(), Ok(()));
     }
 }
