@@ -259,6 +259,28 @@ fn a_server_that_greets_and_hangs_up_is_not_tried_in_a_frenzy() {
     });
 }
 
+/// Being refused by a server that drains is of no use either.
+#[test]
+fn a_server_that_refuses_every_call_is_not_tried_in_a_frenzy() {
+    check(0..30, |sim| {
+        let mut world = World::new(sim, backoff(None));
+        world.call(1, None);
+        let listener = world.listen();
+        let (start, mut greeted) = (world.sim.now(), 0);
+        while world.sim.now().since(start) < ms(20_000) {
+            if let Some(peer) = world.accept(listener, ms(2000)) {
+                greeted += 1;
+                world.send(peer, &service::welcome().bytes());
+                let refused = world.expect(peer, CALL);
+                world.send(peer, &refused.answer(FAIL, DRAINING, b""));
+                world.sim.close(peer);
+            }
+        }
+        assert!((10..100).contains(&greeted), "{greeted}");
+        assert_eq!(world.take_results(), []);
+    });
+}
+
 #[test]
 fn a_connection_that_cannot_be_made_in_time_is_given_up() {
     let nature = SimConfig {

@@ -21,7 +21,7 @@ use super::slots::{Begun, InFlight, Slots};
 use super::state::ServerInfo;
 use crate::rpc::codec::{CodecError, Limits};
 use crate::rpc::error::words;
-use crate::rpc::frame::{CallId, Front, Header, Kind, front};
+use crate::rpc::frame::{CallId, FailCode, Front, Header, Kind, front};
 use crate::rpc::handshake::{self, Hello, WELCOME_BYTES_MAX, read_preamble, read_welcome};
 use crate::rpc::{CallError, SessionError};
 use input::Kept;
@@ -234,7 +234,8 @@ impl Session {
 
     /// A frame of a call that is in flight, or was.
     fn of_call(&mut self, header: Header, body: &[u8]) -> Result<(), SessionError> {
-        self.is_of_use = true;
+        // Or a server that refuses every call would be connected to again and again, without a wait.
+        self.is_of_use |= header.kind != Kind::Fail || header.number != FailCode::Draining as u16;
         let Some(in_flight) = self.slots.get(header.id) else {
             return self.late(header);
         };
