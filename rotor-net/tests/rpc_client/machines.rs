@@ -10,8 +10,10 @@ use rotor_net::prelude::*;
 use rotor_net::rpc::{
     Call, CallError, Channel, ClientConfig, Connector, ItemReceiver, SendItemError,
 };
+use std::sync::mpsc::{Sender, channel as channel_of_results};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 compose! {
     /// A client's connection, and machines that use it.
@@ -19,6 +21,7 @@ compose! {
         Connector(Connector<()>),
         Caller(Caller),
         Watcher(Watcher),
+        Busy(Busy),
     }
 }
 
@@ -161,6 +164,52 @@ fn a_machine_receives_items_by_its_waker() {
         sim.close(peer);
         assert_eq!(sim.run(ms(1000)), Ended::Over);
     });
+}
+
+/// Makes a call at the end of a long handler, and tells how long it took to fail.
+struct Busy {
+    _socket: Socket,
+    channel: Channel,
+    tell: Sender<(Duration, Result<u32, CallError>)>,
+}
+
+impl Machine for Busy {
+    type Context = ();
+    type Message = Never;
+    type Seed = (Addr, Channel, Sender<(Duration, Result<u32, CallError>)>);
+
+    fn create((to, channel, tell): Self::Seed, scope: &mut Scope<Self>) -> Result<Response<Self>> {
+        Ok(Response::of(Busy {
+            _socket: scope.connect(to)?,
+            channel,
+            tell,
+        }))
+    }
+
+    /// The client's machine is woken later in this turn, which has had its time before the work.
+    fn io(self, _: Io, _: HandleId, scope: &mut Scope<Self>) -> Result<Response<Self>> {
+        scope.now();
+        std::thread::sleep(ms(100));
+        let (begun, tell) = (Instant::now(), self.tell);
+        let call = self.channel.unary::<Double>(1).within(ms(50));
+        call.done(move |result| tell.send((begun.elapsed(), result)).unwrap())?
+            .detach();
+        Ok(Response::done())
+    }
+}
+
+#[test]
+fn a_deadline_counts_from_the_call_and_not_from_its_turn() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = Addr::Tcp(silent.local_addr().unwrap());
+    let (channel, seed) = Channel::new::<()>(at.clone(), ClientConfig::default());
+    let thread = LoopThread::<App>::spawn(Config::default(), |_| Ok(())).unwrap();
+    thread.spawn::<Connector<()>>(seed).wait().unwrap();
+    let (tell, heard) = channel_of_results();
+    thread.spawn::<Busy>((at, channel, tell)).wait().unwrap();
+    let (elapsed, result) = heard.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(result, Err(CallError::TimedOut));
+    assert!(elapsed >= ms(50), "{elapsed:?}");
 }
 
 /// A machine that takes any message, and nothing else.

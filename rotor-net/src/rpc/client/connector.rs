@@ -204,14 +204,16 @@ impl Core {
         mut orders: Vec<Order>,
         scope: &mut Scope<'_, Connector<C>>,
     ) {
-        let mut purges = false;
+        let (mut purges, mut now) = (false, None);
         for order in orders.drain(..) {
             match order {
                 Order::Connect => self.is_wanted = true,
                 Order::Close => self.is_closing = true,
                 Order::Begin(call) => {
-                    let within = call.core().within();
-                    let deadline = within.map_or(Time::NEVER, |within| scope.now() + within);
+                    // All of these were begun before now, and perhaps long after this turn.
+                    let deadline = call.core().within().map_or(Time::NEVER, |within| {
+                        *now.get_or_insert_with(|| scope.fresh_now()) + within
+                    });
                     self.earliest = self.earliest.min(deadline);
                     self.begun += 1;
                     self.queue.push_back(Begun {
