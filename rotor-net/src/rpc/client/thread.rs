@@ -1,6 +1,7 @@
 //! A client's own thread: a loop with nothing but its connection, which ends when that is closed.
 
-use super::{Channel, Connector};
+use super::shared::Shared;
+use super::{Channel, Connector, ConnectorSeed};
 use crate::rpc::{CallError, ClientConfig};
 use rotor_fsm::{Addr, Config, Error, Loop};
 use std::thread;
@@ -18,23 +19,9 @@ pub(super) fn connect(at: &str, config: ClientConfig) -> Result<Channel, CallErr
     let shared = channel.shared().clone();
     shared.connect();
     let of_thread = shared.clone();
-    let body = move || {
-        let run = || -> Result<(), Error> {
-            let config = Config {
-                machines_max: MACHINES_MAX,
-                ..Config::default()
-            };
-            let mut main_loop = Loop::<Connector<()>>::new(config, |_| Ok(()))?;
-            main_loop.spawn::<Connector<()>>(seed)?;
-            main_loop.run()
-        };
-        if let Err(error) = run() {
-            of_thread.give_up(&error.to_string());
-        }
-    };
     thread::Builder::new()
         .name("rotor-rpc".to_owned())
-        .spawn(body)
+        .spawn(move || run(seed, &of_thread))
         .map_err(|error| not_connected(&error))?;
     match shared.wait_for_connection() {
         Ok(()) => Ok(channel),
@@ -42,6 +29,24 @@ pub(super) fn connect(at: &str, config: ClientConfig) -> Result<Channel, CallErr
             was_sent: false,
             why,
         }),
+    }
+}
+
+/// What the thread does.
+fn run(seed: ConnectorSeed<()>, shared: &Shared) {
+    let config = Config {
+        machines_max: MACHINES_MAX,
+        ..Config::default()
+    };
+    let mut main_loop = match Loop::<Connector<()>>::new(config, |_| Ok(())) {
+        Ok(main_loop) => main_loop,
+        // The seed is still there: its end would be all that callers hear of.
+        Err(error) => return shared.give_up(&error.to_string()),
+    };
+    let spawned = main_loop.spawn::<Connector<()>>(seed);
+    let spawned = spawned.map_err(Error::from);
+    if let Err(error) = spawned.and_then(|_| main_loop.run()) {
+        shared.give_up(&error.to_string());
     }
 }
 
