@@ -91,10 +91,10 @@ pub struct ClientConfig {
     /// Calls that wait, for a connection or for a place among those in flight. Default 4,096. A call beyond that fails at
     /// once.
     pub waiting_max: usize,
-    /// Encoded output that waits for the kernel; above it calls stay in the queue. Default 1 MiB.
+    /// Encoded output that waits for the kernel; above it calls stay in the queue. Default 1 MiB. 0 counts as 1.
     pub queued_bytes_max: usize,
     /// Bytes of items that the server may send on one stream before some are taken, and the longest item, as
-    /// [`SessionConfig::window_bytes`]. Default 256 KiB.
+    /// [`SessionConfig::window_bytes`]. Default 256 KiB. 0 counts as 1, or nothing could be sent.
     pub window_bytes: u32,
     /// What the server may know this client by, such as a token. At most 4 KiB. Default empty.
     pub credential: Vec<u8>,
@@ -118,9 +118,9 @@ pub enum Reconnect {
     Never,
     /// Always.
     Backoff {
-        /// The longest first wait. Default 50 ms.
+        /// The longest first wait. Default 50 ms. Less than 1 ms counts as that: doubled, it would never grow.
         first: Duration,
-        /// The longest wait. Default 10 s.
+        /// The longest wait. Default 10 s. Less than 1 ms counts as that.
         longest: Duration,
         /// Attempts in a row that fail before the client gives up and fails what waits. Default unlimited.
         attempts_max: Option<u32>,
@@ -165,7 +165,21 @@ impl Default for ClientConfig {
     }
 }
 
+/// A shorter bound of the wait between attempts would make a client that cannot connect do nothing else.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
 impl ClientConfig {
+    /// With the least that works instead of zeros.
+    pub(crate) fn with_floors(mut self) -> Self {
+        self.window_bytes = self.window_bytes.max(1);
+        self.queued_bytes_max = self.queued_bytes_max.max(1);
+        if let Reconnect::Backoff { first, longest, .. } = &mut self.reconnect {
+            *first = WAIT_MIN.max(*first);
+            *longest = WAIT_MIN.max(*longest);
+        }
+        self
+    }
+
     /// The longest body of a frame that the client takes.
     pub(crate) fn frame_bytes_max(&self) -> usize {
         self.codec.encoded_bytes_max.max(FRAME_BYTES_MIN)

@@ -170,6 +170,41 @@ fn what_cannot_be_encoded_is_not_sent() {
     server.join();
 }
 
+#[test]
+fn limits_of_nothing_are_limits_of_little() {
+    let server = scripted(|listener| {
+        let mut peer = listener.accept();
+        let hello = peer.hello();
+        let (_, window_bytes, _): (u32, u32, Vec<u8>) = postcard::from_bytes(&hello.body).unwrap();
+        assert_eq!(window_bytes, 1);
+        peer.send(&service::welcome().bytes());
+        let call = peer.expect(CALL);
+        for n in 0..5 {
+            peer.send(&item(&call, n));
+            peer.expect(CREDIT);
+        }
+        peer.send(&call.answer(END, 0, &[]));
+        peer.double();
+    });
+    let config = ClientConfig {
+        window_bytes: 0,
+        queued_bytes_max: 0,
+        in_flight_max: 0,
+        heartbeat: Duration::ZERO,
+        silent_heartbeats_max: u32::MAX,
+        ..once()
+    };
+    let channel = connect_with(&server, config);
+    let mut items = channel.server_stream::<Count>(0);
+    for n in 0..5 {
+        assert_eq!(items.next_blocking(), Some(Ok(n)));
+    }
+    assert_eq!(items.next_blocking(), None);
+    assert_eq!(channel.unary::<Double>(3).wait(), Ok(6));
+    drop(channel);
+    server.join();
+}
+
 /// With a full output calls wait; nothing is lost, and none is refused.
 #[test]
 fn calls_wait_where_the_server_does_not_read() {

@@ -134,6 +134,36 @@ fn the_time_that_is_left_travels() {
 }
 
 #[test]
+fn waits_of_nothing_are_short_ones_that_grow() {
+    check(0..20, |sim| {
+        for (longest, attempts_max) in [(ms(1000), 200), (Duration::ZERO, usize::MAX)] {
+            let reconnect = Reconnect::Backoff {
+                first: Duration::ZERO,
+                longest,
+                attempts_max: None,
+            };
+            let config = ClientConfig {
+                reconnect,
+                ..backoff(None)
+            };
+            let world = World::new(sim, config);
+            world.call(1, None);
+            world.sim.run_for(ms(20_000));
+            let waits: Vec<_> = world
+                .take_states()
+                .into_iter()
+                .filter_map(|state| match state {
+                    ChannelState::Lost { again_in, .. } => again_in,
+                    _ => None,
+                })
+                .collect();
+            assert!(waits.len() < attempts_max, "{}", waits.len());
+            assert!(waits.iter().any(|wait| !wait.is_zero()));
+        }
+    });
+}
+
+#[test]
 fn calls_in_flight_fail_and_those_that_wait_go_to_the_next_connection() {
     check(0..200, |sim| {
         let config = ClientConfig {

@@ -17,6 +17,9 @@ pub(crate) struct ClientLine {
     gauge: Gauge,
 }
 
+/// Credits that may wait in any case: those of as many streams as there are at once, for a peer that just has not read yet.
+const CREDIT_BYTES_MIN: usize = 64 << 10;
+
 #[derive(Default)]
 struct State {
     out: Vec<u8>,
@@ -105,7 +108,8 @@ impl Line for ClientLine {
         let bytes = state.out.len() - before;
         if header.kind == Kind::Credit {
             state.credit_bytes += bytes;
-            state.is_overfull |= state.credit_bytes > self.shared.config.queued_bytes_max;
+            let bytes_max = self.shared.config.queued_bytes_max.max(CREDIT_BYTES_MIN);
+            state.is_overfull |= state.credit_bytes > bytes_max;
         }
         self.gauge.add(bytes);
         drop(state);

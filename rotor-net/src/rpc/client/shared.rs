@@ -53,6 +53,7 @@ pub(crate) enum Order {
 
 impl Shared {
     pub fn new(config: ClientConfig) -> Arc<Self> {
+        let config = config.with_floors();
         Arc::new(Self {
             codec: Arc::new(config.codec.clone()),
             config,

@@ -137,7 +137,7 @@ impl Session {
 
     /// Bytes that may wait for the server.
     pub fn queued_bytes_max(&self) -> usize {
-        self.shared.config.queued_bytes_max.max(1)
+        self.shared.config.queued_bytes_max
     }
 
     /// Whoever has waited for room to send items may look again.
