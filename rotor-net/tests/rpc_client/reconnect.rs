@@ -133,6 +133,22 @@ fn the_time_that_is_left_travels() {
     });
 }
 
+/// The frame has no room for it: as milliseconds in 32 bits it would be sooner.
+#[test]
+fn a_deadline_of_many_weeks_does_not_travel() {
+    check(0..10, |sim| {
+        let mut world = World::new(sim, backoff(None));
+        let listener = world.listen();
+        let milliseconds = u64::from(u32::MAX);
+        world.call(1, Some(ms(milliseconds + 60_000)));
+        world.call(2, Some(ms(milliseconds)));
+        let peer = world.greet(listener);
+        assert_eq!(world.expect(peer, CALL).deadline_ms(), None);
+        let left = world.expect(peer, CALL).deadline_ms();
+        assert!(left.is_some_and(|left| left > u32::MAX - 60_000));
+    });
+}
+
 #[test]
 fn waits_of_nothing_are_short_ones_that_grow() {
     check(0..20, |sim| {

@@ -197,7 +197,8 @@ impl Session {
     }
 }
 
-/// The time that is left, in whole milliseconds, rounded up.
+/// The time that is left, in whole milliseconds, rounded up. None if that is no deadline, or one that the frame cannot
+/// say, of weeks: then this side alone keeps it.
 fn milliseconds(deadline: Time, now: Time) -> Result<Option<u32>, CallError> {
     if deadline == Time::NEVER {
         return Ok(None);
@@ -206,5 +207,5 @@ fn milliseconds(deadline: Time, now: Time) -> Result<Option<u32>, CallError> {
         return Err(CallError::TimedOut);
     }
     let milliseconds = deadline.since(now).as_nanos().div_ceil(1_000_000);
-    Ok(Some(u32::try_from(milliseconds).unwrap_or(u32::MAX)))
+    Ok(u32::try_from(milliseconds).ok())
 }
