@@ -6,6 +6,7 @@ use crate::world::World;
 use crate::{ms, why};
 use rotor_fsm::sim::{Ended, SimConfig, check, check_with};
 use rotor_net::rpc::{CallError, ChannelState, ClientConfig, InFlight, Reconnect};
+use std::task::Poll;
 use std::time::Duration;
 
 fn backoff(attempts_max: Option<u32>) -> ClientConfig {
@@ -146,6 +147,20 @@ fn a_deadline_of_many_weeks_does_not_travel() {
         assert_eq!(world.expect(peer, CALL).deadline_ms(), None);
         let left = world.expect(peer, CALL).deadline_ms();
         assert!(left.is_some_and(|left| left > u32::MAX - 60_000));
+    });
+}
+
+#[test]
+fn a_stream_that_has_begun_gets_no_deadline() {
+    check(0..10, |sim| {
+        let mut world = World::new(sim, backoff(None));
+        let listener = world.listen();
+        let mut items = world.channel.server_stream::<Count>(7);
+        items.start();
+        let mut items = items.within(ms(1));
+        let peer = world.greet(listener);
+        assert_eq!(world.expect(peer, CALL).deadline_ms(), None);
+        assert_eq!(items.try_next(), Poll::Pending);
     });
 }
 

@@ -385,7 +385,9 @@ impl<A: Ask> Starter for Starting<A> {
     }
 
     fn within(&self, duration: Duration) {
-        self.0.core.set_within(duration);
+        if !self.0.core.is_begun() {
+            self.0.core.set_within(duration);
+        }
     }
 
     fn with_meta(&self, meta: &[u8]) {
