@@ -411,6 +411,27 @@ fn what_a_draining_server_refuses_goes_to_the_next_connection() {
     });
 }
 
+/// Made again elsewhere, it would begin with items of the first server.
+#[test]
+fn a_stream_that_is_refused_in_the_middle_is_not_made_again() {
+    check(0..100, |sim| {
+        let mut world = World::new(sim, backoff(None));
+        let listener = world.listen();
+        let mut items = world.channel.server_stream::<Count>(7);
+        items.start();
+        let old = world.greet(listener);
+        let call = world.expect(old, CALL);
+        let refused = call.answer(FAIL, DRAINING, b"");
+        world.send(old, &[item(&call, 70), refused].concat());
+        assert_eq!(items.try_next(), Poll::Ready(Some(Ok(70))));
+        let drains = Err(CallError::Draining);
+        assert_eq!(items.try_next(), Poll::Ready(Some(drains)));
+        world.call(1, None);
+        let new = world.greet(listener);
+        assert_eq!(number(&world.expect(new, CALL)), 1);
+    });
+}
+
 #[test]
 fn a_server_that_drains_and_hangs_up_fails_what_it_had() {
     check(0..100, |sim| {

@@ -33,6 +33,7 @@ struct State {
     /// Where credit goes, while the stream lives.
     entrance: Option<(Arc<dyn Line>, CallId)>,
     version: usize,
+    has_received: bool,
     end: End,
     /// Nobody receives any more: what comes is thrown away, and counts as consumed.
     is_deserted: bool,
@@ -70,6 +71,7 @@ impl Inflow {
                 consumed_bytes: 0,
                 entrance: None,
                 version: 0,
+                has_received: false,
                 end: End::NotYet,
                 is_deserted: false,
                 waiter: None,
@@ -103,6 +105,7 @@ impl Inflow {
         if state.credit_bytes <= 0 || body.len() > longest_item(self.window_bytes) {
             return Err(Exceeded);
         }
+        state.has_received = true;
         state.credit_bytes -= cost(body.len()) as i64;
         if state.is_deserted {
             drop(state);
@@ -114,6 +117,11 @@ impl Inflow {
         drop(state);
         wake(waiter);
         Ok(())
+    }
+
+    /// Whether nothing has come, so that the call may be sent again.
+    pub fn is_untouched(&self) -> bool {
+        !lock(&self.state).has_received
     }
 
     /// No more items: all have come, or the call has failed. The first end counts.

@@ -284,8 +284,11 @@ impl Session {
         };
         if failure == Some(CallError::Draining) {
             self.server_closes();
-            // What has gone along with it is lost, so a call with items of its own cannot be made again.
-            if !call.core().kind.has_input() {
+            // What has gone along with it is lost, so a call with items of its own cannot be made again; nor can one whose
+            // items have come in part.
+            let inflow = &call.core().flows.inflow;
+            let has_had_items = inflow.as_ref().is_some_and(|inflow| !inflow.is_untouched());
+            if !call.core().kind.has_input() && !has_had_items {
                 return self.give_back(header.id, in_flight);
             }
         }
