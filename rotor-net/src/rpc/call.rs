@@ -40,7 +40,7 @@ pub trait Method: Sized + Send + 'static {
         out: &mut Vec<u8>,
     ) -> Result<(), CallError> {
         let _ = (version, request, limits, out);
-        Err(CallError::Protocol("a version that this call has"))
+        Err(CallError::Misuse("a version that this call has"))
     }
 
     /// Decodes a reply or an item of an older version.
@@ -53,7 +53,7 @@ pub trait Method: Sized + Send + 'static {
         limits: &super::codec::Limits,
     ) -> Result<Self::Output, CallError> {
         let _ = (version, bytes, limits);
-        Err(CallError::Protocol("a version that this call has"))
+        Err(CallError::Misuse("a version that this call has"))
     }
 
     /// Encodes an item of the client's in an older version.
@@ -67,7 +67,7 @@ pub trait Method: Sized + Send + 'static {
         out: &mut Vec<u8>,
     ) -> Result<(), CallError> {
         let _ = (version, item, limits, out);
-        Err(CallError::Protocol("a version that this call has"))
+        Err(CallError::Misuse("a version that this call has"))
     }
 }
 
@@ -119,7 +119,7 @@ pub trait Older<C: Method>: 'static {
     /// If it cannot be told in new words.
     fn upgrade_input(old: Self::Input) -> Result<C::Input, CallError> {
         let _ = old;
-        Err(CallError::Protocol("no items in this version"))
+        Err(CallError::Misuse("no items in this version"))
     }
 
     /// Client: a new item as an old one. Calls without such items need none.
@@ -128,7 +128,7 @@ pub trait Older<C: Method>: 'static {
     /// If it cannot be told in old words.
     fn downgrade_input(new: &C::Input) -> Result<Self::Input, CallError> {
         let _ = new;
-        Err(CallError::Protocol("no items in this version"))
+        Err(CallError::Misuse("no items in this version"))
     }
 }
 

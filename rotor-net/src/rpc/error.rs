@@ -34,7 +34,7 @@ pub enum CallError {
     Closed,
     /// The server takes no more calls, because it drains. The call was not begun.
     Draining,
-    /// A limit of this client: as many calls wait or are in flight already.
+    /// Over a limit of this client or of the server: calls that wait, metadata, a call's name. It was not sent.
     Full {
         /// What there are too many of.
         what: &'static str,
@@ -63,7 +63,11 @@ pub enum CallError {
     Unheard,
     /// Misuse: waiting on a thread that runs a loop would stop all its machines.
     OnLoopThread,
-    /// Misuse, or a fault of the peer. Says what was expected.
+    /// Misuse by this program. Says what was expected.
+    Misuse(&'static str),
+    /// The server has answered before it had all items, and takes no more of them. The answer is what the call has.
+    Answered,
+    /// A fault of the peer. Says what was expected.
     Protocol(&'static str),
 }
 
@@ -138,6 +142,10 @@ impl fmt::Display for CallError {
             Self::OnLoopThread => f.write_str(
                 "a call was waited for on a thread that runs a loop, which would stop its machines",
             ),
+            Self::Misuse(expected) => {
+                write!(f, "misuse in this program; expected: {expected}")
+            }
+            Self::Answered => f.write_str("the server has answered and takes no more items"),
             Self::Protocol(expected) => {
                 write!(f, "the peer broke the protocol; expected: {expected}")
             }
@@ -412,6 +420,14 @@ mod tests {
             CallError::from_wire(FailCode::Remote as u16, b"\xff"),
             CallError::Remote("\u{fffd}".into())
         );
+    }
+
+    #[test]
+    fn the_peer_is_not_blamed_for_what_it_did_not_do() {
+        let blames = |error: CallError| error.to_string().contains("peer");
+        assert!(blames(CallError::Protocol("a reply")));
+        assert!(!blames(CallError::Misuse("one use of an answer")));
+        assert!(!blames(CallError::Answered));
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl<T: Send + 'static> Pending<T> {
 }
 
 /// What a call answers that was had before.
-const HAD: CallError = CallError::Protocol("one use of an answer");
+const HAD: CallError = CallError::Misuse("one use of an answer");
 
 impl<T: Send + 'static> Future for Pending<T> {
     type Output = Result<T, CallError>;

@@ -55,7 +55,7 @@ pub fn decode_older<C: Method, O: Older<C>>(
 /// # Errors
 /// Always.
 pub fn no_version<T>() -> Result<T, CallError> {
-    Err(CallError::Protocol("a version that this call has"))
+    Err(CallError::Misuse("a version that this call has"))
 }
 
 fn encode<T: Wire>(value: &T, limits: &Limits, out: &mut Vec<u8>) -> Result<(), CallError> {

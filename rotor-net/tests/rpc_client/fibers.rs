@@ -105,7 +105,7 @@ fn deadlines_of_the_call_and_of_the_fiber_both_end_the_wait() {
             tell(channel.unary::<Double>(0).within(ms(100)).join(cx));
             tell(channel.unary::<Double>(0).join(&cx.within(ms(100))));
             let misuse = cx.with_context(|()| channel.unary::<Double>(0).join(cx))?;
-            assert!(matches!(misuse, Err(CallError::Protocol(_))), "{misuse:?}");
+            assert!(matches!(misuse, Err(CallError::Misuse(_))), "{misuse:?}");
             tell(channel.unary::<Double>(4).join(cx));
             Ok(())
         });

@@ -214,3 +214,23 @@ fn a_server_that_gives_credit_and_does_not_read_makes_senders_wait() {
     drop(channel);
     server.join();
 }
+
+#[test]
+fn an_answer_before_all_items_have_come_is_no_fault() {
+    let server = scripted(|listener| {
+        let mut peer = listener.greet();
+        let call = peer.expect(CALL);
+        peer.answer(&call, 5);
+        peer.double();
+    });
+    let channel = connect(&server);
+    let (mut numbers, sum) = channel.client_stream::<Sum>(0);
+    assert_eq!(sum.wait(), Ok(5));
+    let ended = numbers.send(1);
+    assert!(matches!(
+        ended,
+        Err(SendItemError::Ended(CallError::Answered))
+    ));
+    drop((numbers, channel));
+    server.join();
+}

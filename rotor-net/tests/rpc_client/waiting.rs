@@ -80,7 +80,7 @@ fn a_polled_call_wakes_the_last_who_polled_and_only_once() {
     assert_eq!(Pin::new(&mut call).poll(&mut context), Poll::Ready(Ok(7)));
     // It was had: what follows is an error, not a hang.
     let again = Pin::new(&mut call).poll(&mut context);
-    assert!(matches!(again, Poll::Ready(Err(CallError::Protocol(_)))));
+    assert!(matches!(again, Poll::Ready(Err(CallError::Misuse(_)))));
     assert_eq!(first.0.load(Ordering::SeqCst), 0);
     assert_eq!(second.0.load(Ordering::SeqCst), 1);
     drop(channel);

@@ -10,7 +10,7 @@ impl<T> ItemSender<T> {
     /// # Errors
     /// As [`send`](Self::send); [`NoCredit`](SendItemError::NoCredit) if none came before the deadline of this `Cx`;
     /// [`Refused`](SendItemError::Refused) with [`CallError::Cancelled`] if the fiber was asked to finish, and with
-    /// [`CallError::Protocol`] where it cannot wait.
+    /// [`CallError::Misuse`] where it cannot wait.
     pub fn send_in<C: 'static, M: Send + 'static>(
         &mut self,
         cx: &Cx<'_, C, M>,
@@ -36,7 +36,7 @@ impl<T> ItemReceiver<T> {
     ///
     /// # Errors
     /// Those of the stream. And these, after which the stream is as before: [`CallError::TimedOut`] if nothing came before
-    /// the deadline of this `Cx`, [`CallError::Cancelled`] if the fiber was asked to finish, [`CallError::Protocol`]
+    /// the deadline of this `Cx`, [`CallError::Cancelled`] if the fiber was asked to finish, [`CallError::Misuse`]
     /// where it cannot wait.
     pub fn next_in<C: 'static, M: Send + 'static>(
         &mut self,
@@ -52,7 +52,7 @@ pub(crate) fn refusal(error: FiberError) -> CallError {
     match error {
         FiberError::TimedOut => CallError::TimedOut,
         FiberError::Cancelled => CallError::Cancelled,
-        FiberError::InContext => CallError::Protocol("a wait outside of `with_context`"),
-        _ => CallError::Protocol("a wait in a fiber that can wait"),
+        FiberError::InContext => CallError::Misuse("a wait outside of `with_context`"),
+        _ => CallError::Misuse("a wait in a fiber that can wait"),
     }
 }

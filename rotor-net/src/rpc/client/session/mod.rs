@@ -66,9 +66,6 @@ struct Opened {
     in_flight_max: usize,
 }
 
-/// What a sender hears of a call that the server has answered before it had all items.
-const ANSWERED: CallError = CallError::Protocol("no items after the server's answer");
-
 /// The longest credential.
 const CREDENTIAL_BYTES_MAX: usize = 4 << 10;
 
@@ -293,7 +290,7 @@ impl Session {
             }
         }
         let flows = &call.core().flows;
-        flows.close_outflow(failure.as_ref().unwrap_or(&ANSWERED));
+        flows.close_outflow(failure.as_ref().unwrap_or(&CallError::Answered));
         self.close_line(header.id.slot, &in_flight);
         match (failure, kind) {
             (Some(error), _) => call.fail(error),

@@ -33,7 +33,7 @@ impl Session {
     fn try_call(&mut self, begun: Begun, now: Time) -> Result<(), CallError> {
         let (call, deadline) = (&begun.call, begun.deadline);
         let Phase::Open(opened) = &mut self.phase else {
-            return Err(CallError::Protocol("a session that is open"));
+            return Err(CallError::Misuse("a session that is open"));
         };
         let server = &opened.server;
         let route = opened

@@ -29,7 +29,7 @@ impl Routes {
         menu: &Menu,
         takes_unknown: bool,
     ) -> Result<Route, CallError> {
-        let mut found = Err(CallError::Protocol("a call that says what it calls"));
+        let mut found = Err(CallError::Misuse("a call that says what it calls"));
         call.target(&mut |target| {
             found = match target {
                 Target::Method(service, index) => self.ranked(service, index, menu),
@@ -57,7 +57,7 @@ impl Routes {
         match self.0[at].calls.get(index) {
             Some(Ok(resolved)) => Ok(Route::Ranked(*resolved)),
             Some(Err(mismatch)) => Err(mismatch.clone().into()),
-            None => Err(CallError::Protocol("a call of its service")),
+            None => Err(CallError::Misuse("a call of its service")),
         }
     }
 }

@@ -193,7 +193,7 @@ fn a_fiber_that_stops_waiting_leaves_the_streams_as_they_were() {
             assert_eq!(receiver.next_in(&soon), timed_out);
             cx.with_context(|_| {
                 let misused = receiver.next_in(cx);
-                assert!(matches!(misused, Some(Err(CallError::Protocol(_)))));
+                assert!(matches!(misused, Some(Err(CallError::Misuse(_)))));
             })?;
             cx.cancel(cx.id()?)?;
             let cancelled = Some(Err(CallError::Cancelled));
