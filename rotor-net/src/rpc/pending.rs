@@ -76,7 +76,8 @@ impl<T: Send + 'static> Pending<T> {
         self.done(move |result| permit.send(f(result)))
     }
 
-    /// Gives the answer to this function, on the connection's thread: it must not block.
+    /// Gives the answer to this function: on the connection's thread, where it must not block, or here if the call was
+    /// [started](Self::start) before and the answer is there already.
     ///
     /// # Errors
     /// If the call is refused: it was not made then, and the function is not called.

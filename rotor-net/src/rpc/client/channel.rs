@@ -16,18 +16,18 @@ use std::time::Duration;
 /// A connection to a server, made again when it is lost, and the calls on it. Clones share it, on any thread.
 ///
 /// What `service!` emits wraps it: `files::Client::connect(…)?.get(path)`. A call is made when its [`Pending`] is used,
-/// and the order in which calls are made is that in which they are sent.
+/// and the order in which calls are made is that in which they are sent. (Those that a server hands back because it drains
+/// are sent again later.)
 ///
-/// When the last clone is dropped, and with it whatever was asked of it and not begun, what was begun is finished, and
-/// the connection closes.
+/// When the last clone is dropped, and with it whatever was asked of it and not begun, it [closes](Self::close).
 pub struct Channel {
     shared: Arc<Shared>,
 }
 
 /// Making one.
 impl Channel {
-    /// Connects to a server from a thread that this starts, and which ends with the connection. Waits until the server
-    /// has said what it offers. The address is as [`Addr`] reads it: `127.0.0.1:80`, `unix:/path`.
+    /// Connects to a server from a thread that this starts, and which ends when the channel is closed and all is done, or
+    /// when its connection is lost and not made again. Waits until the server has said what it offers. The address is as [`Addr`] reads it: `127.0.0.1:80`, `unix:/path`.
     ///
     /// # Errors
     /// Whatever made the first attempt fail, as [`CallError::Disconnected`], also where the client would connect again;

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ChannelState {
-    /// There is none, and none is being made: nothing was called yet, or the client gave up until something is.
+    /// There is none, and there was none: nothing was called yet.
     Idle,
     /// One is being made: the so manieth attempt since the last that was of use.
     Connecting {
@@ -21,7 +21,7 @@ pub enum ChannelState {
     Lost {
         /// What happened.
         why: Box<str>,
-        /// After how long the next attempt begins. `None`: it does not.
+        /// After how long the next attempt begins. `None`: it does not, or not before something is called.
         again_in: Option<Duration>,
     },
     /// The server takes no more calls on this connection. Those in flight go on; further ones get the next connection.
