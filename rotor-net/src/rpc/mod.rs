@@ -124,6 +124,7 @@ mod scope;
 mod serve;
 mod session;
 mod shape;
+mod wait;
 
 pub use call::{
     CallInfo, CallKind, Method, NoItems, Older, ServiceInfo, TypeInfo, VersionInfo, Wire,

@@ -2,9 +2,10 @@
 //! machines, [`join`](Pending::join) for fibers, [`wait`](Pending::wait) for threads, `await` for async code.
 
 use super::CallError;
-use super::client::{ClientCall, Promised, wait};
+use super::client::{ClientCall, Promised};
 #[cfg(feature = "fiber")]
 use super::items;
+use super::wait;
 use crate::{Conn, Protocol};
 use rotor_fsm::{Machine, Notifier, Scope};
 use std::fmt;
@@ -123,7 +124,7 @@ impl<T: Send + 'static> Pending<T> {
     /// not made then, or given up.
     pub fn wait(self) -> Result<T, CallError> {
         let within = self.call.as_ref().and_then(|call| call.core().within());
-        wait::wait(self, within)
+        wait::block_on(self, within).unwrap_or_else(Err)
     }
 
     /// The call is not made, or the server is told that it is given up.

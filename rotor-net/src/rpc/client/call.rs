@@ -8,6 +8,7 @@
 use super::ask::{Ask, Target};
 use super::promise::Promise;
 use super::shared::Shared;
+use super::slots::NO_SLOT;
 use crate::rpc::codec::{CodecError, Limits};
 use crate::rpc::frame::{Header, Opening};
 use crate::rpc::items::{Inflow, Outflow, Starter};
@@ -76,8 +77,6 @@ pub(crate) struct Core {
     /// Its place among those in flight; the machine's own.
     slot: AtomicU32,
 }
-
-const NO_SLOT: u32 = u32::MAX;
 
 /// The streams of a call: the session's halves.
 #[derive(Default)]

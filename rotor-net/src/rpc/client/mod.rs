@@ -24,7 +24,6 @@ mod shared;
 mod slots;
 mod state;
 mod thread;
-pub(super) mod wait;
 
 pub(super) use call::{ClientCall, Promised};
 pub use channel::Channel;

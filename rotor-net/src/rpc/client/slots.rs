@@ -8,6 +8,9 @@ use crate::rpc::frame::CallId;
 use rotor_fsm::Time;
 use std::sync::Arc;
 
+/// Of calls that are not in flight, and of those that take none.
+pub(super) const NO_SLOT: u32 = u32::MAX;
+
 /// A call that was begun.
 pub(super) struct Begun {
     pub call: Arc<dyn ClientCall>,

@@ -319,21 +319,5 @@ impl Session {
 }
 
 fn unexpected(kind: Kind) -> SessionError {
-    let frame = match kind {
-        Kind::Hello => "Hello",
-        Kind::Welcome => "Welcome",
-        Kind::Goodbye => "Goodbye",
-        Kind::Call => "Call",
-        Kind::OneWay => "OneWay",
-        Kind::Reply => "Reply",
-        Kind::Fail => "Fail",
-        Kind::Item => "Item",
-        Kind::End => "End",
-        Kind::Credit => "Credit",
-        Kind::Cancel => "Cancel",
-        Kind::Ping => "Ping",
-        Kind::Pong => "Pong",
-        Kind::CloseStarted => "CloseStarted",
-    };
-    SessionError::Unexpected { frame }
+    SessionError::Unexpected { frame: kind.name() }
 }

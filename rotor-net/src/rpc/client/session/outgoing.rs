@@ -1,16 +1,13 @@
 //! What a session sends: calls, and that they are given up, and its signs of life.
 
 use super::super::call::{ClientCall, Envelope};
-use super::super::slots::{Begun, InFlight};
+use super::super::slots::{Begun, InFlight, NO_SLOT};
 use super::route::Route;
 use super::{Opened, Phase, Session};
 use crate::rpc::frame::{CallId, Header, Kind};
 use crate::rpc::{CallError, CallKind, SessionError};
 use rotor_fsm::Time;
 use std::sync::Arc;
-
-/// The slot of calls that take none.
-const NO_SLOT: u32 = u32::MAX;
 
 /// Calls.
 impl Session {

@@ -1,7 +1,9 @@
-//! Waiting for a call on a thread that runs no loop. A thread has one waker for all its waits, so waiting allocates
-//! nothing.
+//! Waiting on a thread that runs no loop: a future is polled, and the thread sleeps until it is woken.
+//!
+//! A thread has one waker for all its waits, so waiting allocates nothing. They do not nest: what is polled here polls
+//! nothing of the user's.
 
-use crate::rpc::CallError;
+use super::CallError;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +11,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// Waits for a call, this long at most.
+/// Waits for a future, this long at most.
 ///
 /// # Errors
-/// The call's; `TimedOut`, and then the call is dropped; `OnLoopThread`, and then it was not polled.
-pub(crate) fn wait<T>(
-    call: impl Future<Output = Result<T, CallError>>,
+/// `TimedOut`; `OnLoopThread` on a thread that runs a loop, whose machines would all stop, and then it was not polled.
+pub(super) fn block_on<F: Future>(
+    future: F,
     within: Option<Duration>,
-) -> Result<T, CallError> {
+) -> Result<F::Output, CallError> {
     if rotor_fsm::is_loop_thread() {
         return Err(CallError::OnLoopThread);
     }
@@ -24,10 +26,10 @@ pub(crate) fn wait<T>(
     let bell = Bell::of_this_thread();
     let waker = Waker::from(bell.clone());
     let mut context = Context::from_waker(&waker);
-    let mut call = pin!(call);
+    let mut future = pin!(future);
     loop {
-        if let Poll::Ready(result) = call.as_mut().poll(&mut context) {
-            return result;
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Ok(output);
         }
         if !bell.wait(until) {
             return Err(CallError::TimedOut);
