@@ -14,6 +14,7 @@ mod life;
 mod limits;
 mod machines;
 mod menu;
+mod panics;
 mod real;
 mod reconnect;
 mod service;

@@ -11,7 +11,7 @@ use super::shared::Shared;
 use super::slots::NO_SLOT;
 use crate::rpc::codec::{CodecError, Limits};
 use crate::rpc::frame::{Header, Opening};
-use crate::rpc::items::{Inflow, Outflow, Starter};
+use crate::rpc::items::{Inflow, Outflow};
 use crate::rpc::{CallError, CallKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -236,7 +236,8 @@ pub(crate) struct CallCell<A: Ask> {
 }
 
 struct Asked<A> {
-    ask: A,
+    /// There until the end.
+    ask: Option<A>,
     meta: Vec<u8>,
 }
 
@@ -245,7 +246,7 @@ impl<A: Ask> CallCell<A> {
         Arc::new(Self {
             core: Core::new(shared, kind, flows),
             asked: Mutex::new(Asked {
-                ask,
+                ask: Some(ask),
                 meta: Vec::new(),
             }),
             promise: Promise::new(),
@@ -266,7 +267,9 @@ impl<A: Ask> ClientCall for CallCell<A> {
     }
 
     fn target(&self, f: &mut dyn FnMut(Target<'_>)) {
-        f(self.asked().ask.target());
+        if let Some(ask) = &self.asked().ask {
+            f(ask.target());
+        }
     }
 
     fn write(
@@ -275,7 +278,14 @@ impl<A: Ask> ClientCall for CallCell<A> {
         envelope: &Envelope<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), CallError> {
-        let Asked { ask, meta } = &*self.asked();
+        let asked = self.asked();
+        let Asked {
+            ask: Some(ask),
+            meta,
+        } = &*asked
+        else {
+            return Err(CallError::Cancelled);
+        };
         if meta.len() > envelope.meta_bytes_max {
             return Err(CallError::Full {
                 what: "bytes of metadata",
@@ -332,9 +342,10 @@ impl<A: Ask> ClientCall for CallCell<A> {
         }
         let answer = guarded(|| A::decode(version, bytes, limits))
             .unwrap_or_else(|| Err(CallError::Decode(panicked("Deserialize"))));
-        if self.core.end() {
-            guarded(|| self.promise.settle(answer));
-        }
+        guarded(|| match self.core.end() {
+            true => self.promise.settle(answer),
+            false => drop(answer),
+        });
     }
 
     fn settle(&self, error: CallError) {
@@ -342,7 +353,16 @@ impl<A: Ask> ClientCall for CallCell<A> {
     }
 
     fn forget(&self) {
-        self.promise.give_up();
+        guarded(|| self.promise.give_up());
+    }
+}
+
+impl<A: Ask> Drop for CallCell<A> {
+    /// What is the user's is dropped here: whoever has the last share of a call may be the connection's machine.
+    fn drop(&mut self) {
+        let ask = self.asked().ask.take();
+        guarded(|| drop(ask));
+        self.forget();
     }
 }
 
@@ -361,37 +381,5 @@ fn panicked(what: &str) -> CodecError {
     CodecError::Custom(format!("the type's own `{what}` panicked").into())
 }
 
-/// A call for the halves of its streams.
-pub(crate) struct Starting<A: Ask>(pub Arc<CallCell<A>>);
-
-impl<A: Ask> Starting<A> {
-    fn call(&self) -> Arc<dyn ClientCall> {
-        self.0.clone()
-    }
-}
-
-impl<A: Ask> Starter for Starting<A> {
-    fn start(&self) -> Result<(), CallError> {
-        if self.0.core.is_begun() {
-            return Ok(());
-        }
-        let call = self.call();
-        call.begin().inspect_err(|error| call.fail(error.clone()))
-    }
-
-    fn cancel(&self) {
-        self.call().cancel_aloud();
-    }
-
-    fn within(&self, duration: Duration) {
-        if !self.0.core.is_begun() {
-            self.0.core.set_within(duration);
-        }
-    }
-
-    fn with_meta(&self, meta: &[u8]) {
-        if !self.0.core.is_begun() {
-            self.0.set_meta(meta);
-        }
-    }
-}
+#[cfg(all(test, not(loom)))]
+mod tests;

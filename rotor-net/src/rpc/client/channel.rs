@@ -1,9 +1,10 @@
 //! `Channel`: the handle of a client, from which all calls are made.
 
 use super::ask::{Ask, Raw, Replied, Unreplied, decode_output, encode_input};
-use super::call::{CallCell, ClientCall, Flows, Starting};
+use super::call::{CallCell, ClientCall, Flows};
 use super::connector::ConnectorSeed;
 use super::shared::Shared;
+use super::starting::Starting;
 use super::state::{ChannelState, ServerInfo};
 use super::thread;
 use crate::rpc::items::{Inflow, ItemReceiver, ItemSender, Outflow, Side};

@@ -22,6 +22,7 @@ mod promise;
 mod session;
 mod shared;
 mod slots;
+mod starting;
 mod state;
 mod thread;
 
