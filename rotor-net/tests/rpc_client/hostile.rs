@@ -1,6 +1,13 @@
 //! Servers that break the protocol: the client names what was wrong, tells them, and goes on.
 
 use super::*;
+use crate::world::World;
+use rotor_fsm::sim::check;
+use rotor_net::rpc::codec::CodecError;
+use rotor_net::rpc::{Method, NoItems, ServiceInfo, Wire};
+use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
+use std::task::Poll;
 
 /// Whatever is said first instead of a handshake, and what the client says of it.
 fn refused_greeting(bytes: Vec<u8>) -> String {
@@ -237,6 +244,107 @@ fn a_large_reply_arrives_whole() {
     assert_eq!(channel.unary::<Double>(3).wait(), Ok(6));
     drop(channel);
     server.join();
+}
+
+/// Nests without end.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Nest {
+    Leaf,
+    In(Box<Nest>),
+}
+
+/// A call that is answered by a `T`.
+struct Get<T>(PhantomData<fn(T)>);
+
+impl<T: Wire> Method for Get<T> {
+    type Request = u32;
+    type Input = NoItems;
+    type Output = T;
+    const INDEX: usize = service::DOUBLE as usize;
+    fn service() -> &'static ServiceInfo {
+        Double::service()
+    }
+}
+
+#[test]
+fn replies_that_would_take_all_stack_or_time_are_refused_and_the_connection_lives() {
+    let server = scripted(|listener| {
+        let mut peer = listener.greet();
+        let deep = [&[1; 100_000][..], &[0]].concat();
+        let long = postcard::to_stdvec(&1_000_000_000_000_000_000_u64).unwrap();
+        for reply in [deep, long, vec![1, 1, 0]] {
+            let call = peer.expect(CALL);
+            peer.send(&call.answer(REPLY, 0, &reply));
+        }
+        peer.double();
+    });
+    let channel = connect(&server);
+    let deep = channel.unary::<Get<Nest>>(0).wait();
+    assert!(
+        matches!(deep, Err(CallError::Decode(CodecError::TooDeep { .. }))),
+        "{deep:?}"
+    );
+    let long = channel.unary::<Get<Vec<()>>>(0).wait();
+    assert!(matches!(long, Err(CallError::Decode(_))), "{long:?}");
+    let inside = Nest::In(Box::new(Nest::In(Box::new(Nest::Leaf))));
+    assert_eq!(channel.unary::<Get<Nest>>(0).wait(), Ok(inside));
+    assert_eq!(channel.unary::<Double>(3).wait(), Ok(6));
+    drop(channel);
+    server.join();
+}
+
+/// Each item that is taken gives credit, which the server does not read. All else that is sent waits for the server; the
+/// credits could not, and are limited by this alone.
+#[test]
+fn credits_that_are_not_read_end_the_session() {
+    const STREAMS: u32 = 300;
+    check(0..5, |sim| {
+        let config = ClientConfig {
+            window_bytes: 1,
+            queued_bytes_max: 1,
+            ..once()
+        };
+        let mut world = World::new(sim, config);
+        let listener = world.listen();
+        let mut streams: Vec<_> = (0..STREAMS)
+            .map(|n| world.channel.server_stream::<Count>(n))
+            .collect();
+        streams.iter_mut().for_each(|items| items.start());
+        let peer = world.accept(listener, ms(1000)).unwrap();
+        let welcome = Welcome {
+            in_flight_max: STREAMS,
+            ..service::welcome()
+        };
+        world.send(peer, &welcome.bytes());
+        world.sim.run_for(ms(1000));
+        let calls: Vec<_> = (0..STREAMS).map(|_| world.expect(peer, CALL)).collect();
+        world.sim.pause(peer);
+        let mut ended = None;
+        // They fill what is on the way, what the socket has, and then what may wait.
+        for _ in 0..100 {
+            let items: Vec<_> = calls.iter().map(|call| item(call, 1)).collect();
+            world.sim.send(peer, &items.concat());
+            world.sim.run_for(ms(500));
+            for items in &mut streams {
+                match items.try_next() {
+                    Poll::Ready(Some(Ok(1))) => {}
+                    Poll::Ready(Some(Err(error))) => ended = Some(error),
+                    other => assert!(ended.is_some(), "{other:?}"),
+                }
+            }
+            if ended.is_some() {
+                break;
+            }
+        }
+        let error = ended.expect("the session ends");
+        assert_eq!(
+            why(&error),
+            (
+                true,
+                "the peer does not read: more than 65536 bytes wait for it"
+            )
+        );
+    });
 }
 
 /// A server that asks for signs of life without end and does not read them gets one now and then.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::common;
-use rotor_net::Limits;
+use rotor_fsm::LoopThread;
 use rotor_net::rpc::{Arrived, CallScope, Method, Serve, ServiceInfo, Session};
+use rotor_net::{Accept, AcceptSeed, Limits, Service, Streams};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static TOUCHED: AtomicU32 = AtomicU32::new(0);
@@ -77,6 +78,37 @@ impl Serve for Tests {
 
 fn start() -> common::Server<Session<Tests>> {
     common::start::<Session<Tests>>(Limits::default(), || ())
+}
+
+#[test]
+fn a_unix_socket_does_as_well() {
+    let path = std::env::temp_dir().join(format!("rotor-rpc-client-{}", std::process::id()));
+    let at = path.clone();
+    let (tell, heard) = std::sync::mpsc::channel();
+    let thread =
+        LoopThread::<Service<Session<Tests>>>::spawn(rotor_fsm::Config::default(), move |setup| {
+            let streams = Streams::new(Limits::default());
+            let seed = AcceptSeed::new(at, &streams, &setup.spawner(), |_| Default::default());
+            setup.add::<Accept<Session<Tests>>>(
+                seed.on_listening(move |at| tell.send(at.clone()).unwrap()),
+            )?;
+            Ok(())
+        });
+    let thread = thread.unwrap();
+    let at = heard.recv_timeout(PATIENCE).unwrap();
+    let channel = Channel::connect_with(&at.to_string(), once()).unwrap();
+    assert_eq!(channel.unary::<Double>(21).within(PATIENCE).wait(), Ok(42));
+    let mut items = channel.server_stream::<Count>(1000).within(PATIENCE);
+    assert_eq!(items.by_ref_count(), 1000);
+    let (mut numbers, sum) = channel.client_stream::<Sum>(1);
+    let sum = sum.within(PATIENCE);
+    numbers.send_blocking(2).unwrap();
+    numbers.end().unwrap();
+    assert_eq!(sum.wait(), Ok(3));
+    assert_eq!(channel.close_and_wait(PATIENCE), Ok(()));
+    thread.shutdown(PATIENCE);
+    thread.join().unwrap();
+    let _ = std::fs::remove_file(path);
 }
 
 fn connect_to(server: &common::Server<Session<Tests>>) -> Channel {

@@ -432,6 +432,42 @@ fn a_stream_that_is_refused_in_the_middle_is_not_made_again() {
     });
 }
 
+/// A server that drains again and again, and never ends what it has, does not gather connections.
+#[test]
+fn of_the_connections_that_drain_the_oldest_is_cut() {
+    check(0..30, |sim| {
+        let mut world = World::new(sim, backoff(None));
+        let listener = world.listen();
+        let mut left = Vec::new();
+        for n in 0..6 {
+            world.call(n, None);
+            let peer = world.greet(listener);
+            let call = world.expect(peer, CALL);
+            world.send(peer, &bare(CLOSE_STARTED));
+            left.push((peer, call));
+            // Four may be left, so the first to go is the fifth but four.
+            let lost = world.take_results();
+            match n.checked_sub(4) {
+                None => assert_eq!(lost, []),
+                Some(oldest) => {
+                    let [(which, Err(error))] = &lost[..] else {
+                        panic!("{lost:?}");
+                    };
+                    assert_eq!(*which, oldest);
+                    assert_eq!(why(error), (true, "too many connections that end"));
+                    let cut = left[oldest as usize].0;
+                    assert!(world.sim.saw_eof(cut) || world.sim.saw_reset(cut));
+                }
+            }
+        }
+        for (peer, call) in &left[2..] {
+            world.answer(*peer, call, 7);
+        }
+        let answered: Vec<_> = (2..6).map(|n| (n, Ok(7))).collect();
+        assert_eq!(world.take_results(), answered);
+    });
+}
+
 #[test]
 fn a_server_that_drains_and_hangs_up_fails_what_it_had() {
     check(0..100, |sim| {

@@ -57,6 +57,33 @@ fn a_pending_call_is_a_future() {
     server.join();
 }
 
+/// Under an executor that is not of these tests, with calls that wait for each other.
+#[test]
+fn calls_are_awaited_by_tasks() {
+    let server = doubling();
+    let channel = connect(&server);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let sum = runtime.unwrap().block_on(async {
+        let tasks: Vec<_> = (0..100)
+            .map(|n| {
+                let channel = channel.clone();
+                tokio::spawn(async move {
+                    let double = channel.unary::<Double>(n).within(PATIENCE).await?;
+                    channel.unary::<Double>(double).within(PATIENCE).await
+                })
+            })
+            .collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap().unwrap();
+        }
+        sum
+    });
+    assert_eq!(sum, (0..100).map(|n| 4 * n).sum());
+    drop(channel);
+    server.join();
+}
+
 #[test]
 fn a_polled_call_wakes_the_last_who_polled_and_only_once() {
     let server = scripted(|listener| {

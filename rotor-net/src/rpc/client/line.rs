@@ -77,6 +77,11 @@ impl ClientLine {
         self.lock().out.is_empty()
     }
 
+    /// Credits that may wait for the peer, in bytes.
+    pub fn credit_bytes_max(&self) -> usize {
+        self.shared.config.queued_bytes_max.max(CREDIT_BYTES_MIN)
+    }
+
     /// Whether the peer gets more credits than it takes.
     pub fn is_overfull(&self) -> bool {
         self.lock().is_overfull
@@ -108,8 +113,7 @@ impl Line for ClientLine {
         let bytes = state.out.len() - before;
         if header.kind == Kind::Credit {
             state.credit_bytes += bytes;
-            let bytes_max = self.shared.config.queued_bytes_max.max(CREDIT_BYTES_MIN);
-            state.is_overfull |= state.credit_bytes > bytes_max;
+            state.is_overfull |= state.credit_bytes > self.credit_bytes_max();
         }
         self.gauge.add(bytes);
         drop(state);

@@ -164,7 +164,7 @@ fn happened(link: &mut Link, event: Io<'_>) -> Happened {
     match event {
         Io::Read(bytes) if !link.is_lingering() => match link.session.received(&bytes) {
             Ok(()) if link.session.line.is_overfull() => {
-                let bytes_max = link.session.queued_bytes_max();
+                let bytes_max = link.session.line.credit_bytes_max();
                 Happened::Wrong(SessionError::OutputFull { bytes_max })
             }
             Ok(()) => Happened::Nothing,
