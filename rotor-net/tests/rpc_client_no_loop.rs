@@ -7,7 +7,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 #[test]
 fn why_a_clients_thread_has_no_loop_is_told() {
     let before = getrlimit(Resource::Nofile);
-    let mut none = before.clone();
+    let mut none = before;
     none.current = Some(0);
     setrlimit(Resource::Nofile, none).unwrap();
     let connected = Channel::connect("127.0.0.1:1");
