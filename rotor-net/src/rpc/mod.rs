@@ -64,7 +64,7 @@
 //! | where | how |
 //! |---|---|
 //! | in a machine | `files.get(path).then(scope, Msg::Got)?`: the reply is a message of its own type, whose place in the inbox is kept from the beginning. Dropping the [`Call`] that this gives cancels |
-//! | in a fiber | `files.get(path).join(cx)?` |
+//! | in a fiber | `cx.call(files.get(path))?`, or `.join(cx)?` at the end of a chain |
 //! | on a thread | `files.get(path).wait()?` |
 //! | in `async` code | `files.get(path).await?`, under any executor |
 //!

@@ -6,6 +6,8 @@ use super::client::{ClientCall, Promised};
 #[cfg(feature = "fiber")]
 use super::items;
 use super::wait;
+#[cfg(feature = "fiber")]
+use crate::fiber::Cx;
 use crate::{Conn, Protocol};
 use rotor_fsm::{Machine, Notifier, Scope};
 use std::fmt;
@@ -102,18 +104,13 @@ impl<T: Send + 'static> Pending<T> {
         }
     }
 
-    /// For fibers: makes the call and waits for the answer, while the loop goes on with others.
+    /// For fibers, at the end of a chain: [`cx.call(self)`](crate::fiber::Cx::call).
     ///
     /// # Errors
-    /// The call's; [`CallError::TimedOut`] if the deadline of this `Cx` passes first, [`CallError::Cancelled`] if the
-    /// fiber is asked to finish: then the call is given up.
+    /// Those of `call`.
     #[cfg(feature = "fiber")]
-    pub fn join<C: 'static, M: Send + 'static>(
-        self,
-        cx: &crate::fiber::Cx<'_, C, M>,
-    ) -> Result<T, CallError> {
-        cx.block_on(self)
-            .unwrap_or_else(|error| Err(items::refusal(error)))
+    pub fn join<C: 'static, M: Send + 'static>(self, cx: &Cx<'_, C, M>) -> Result<T, CallError> {
+        cx.call(self)
     }
 
     /// For threads: makes the call and waits for the answer, no longer than [`within`](Self::within) says, whatever
@@ -150,6 +147,19 @@ impl<T: Send + 'static> Pending<T> {
 
 /// What a call answers that was had before.
 const HAD: CallError = CallError::Misuse("one use of an answer");
+
+#[cfg(feature = "fiber")]
+impl<C: 'static, M: Send + 'static> Cx<'_, C, M> {
+    /// Makes a call and waits for the answer, while the loop goes on with others: `cx.call(files.get(path))?`.
+    ///
+    /// # Errors
+    /// The call's; [`CallError::TimedOut`] if the deadline of this `Cx` passes first, [`CallError::Cancelled`] if the
+    /// fiber is asked to finish: then the call is given up.
+    pub fn call<T: Send + 'static>(&self, pending: Pending<T>) -> Result<T, CallError> {
+        self.block_on(pending)
+            .unwrap_or_else(|error| Err(items::refusal(error)))
+    }
+}
 
 impl<T: Send + 'static> Future for Pending<T> {
     type Output = Result<T, CallError>;

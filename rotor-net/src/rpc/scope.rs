@@ -88,7 +88,7 @@ fn split<T: Send + 'static>(
     let result = cell.clone();
     let job = move || {
         let value = guarded(job);
-        *cell.lock().unwrap_or_else(PoisonError::into_inner) = value.ok();
+        *cell.lock().unwrap_or_else(PoisonError::into_inner) = value;
     };
     let then = move || {
         let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -103,7 +103,7 @@ fn deadlines_of_the_call_and_of_the_fiber_both_end_the_wait() {
         let results = run(sim, |cx, channel, results| {
             let tell = |result| results.lock().unwrap().push(result);
             tell(channel.unary::<Double>(0).within(ms(100)).join(cx));
-            tell(channel.unary::<Double>(0).join(&cx.within(ms(100))));
+            tell(cx.within(ms(100)).call(channel.unary::<Double>(0)));
             let misuse = cx.with_context(|()| channel.unary::<Double>(0).join(cx))?;
             assert!(matches!(misuse, Err(CallError::Misuse(_))), "{misuse:?}");
             tell(channel.unary::<Double>(4).join(cx));

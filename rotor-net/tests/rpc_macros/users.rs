@@ -82,7 +82,7 @@ fn a_fiber_joins_an_answer_and_reads_a_stream() {
     let fiber = LoopThread::<Fiber<(), Never>>::spawn(Config::default(), move |setup| {
         let body = move |cx: &rotor_net::fiber::Cx<'_, (), Never>| {
             let cx = cx.within(PATIENCE);
-            tell.send(client.list_all().join(&cx)?.len() as u32)?;
+            tell.send(cx.call(client.list_all())?.len() as u32)?;
             // Waiting would stop the loop.
             assert_eq!(client.list_all().wait(), Err(CallError::OnLoopThread));
             let mut items = client.count(5, 8);

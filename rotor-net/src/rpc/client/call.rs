@@ -11,9 +11,9 @@ use super::shared::Shared;
 use super::slots::NO_SLOT;
 use crate::rpc::codec::{CodecError, Limits};
 use crate::rpc::frame::{Header, Opening};
+use crate::rpc::guard::guarded;
 use crate::rpc::items::{Inflow, Outflow};
 use crate::rpc::{CallError, CallKind};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -370,11 +370,6 @@ impl<A: Ask> Promised<A::Answer> for CallCell<A> {
     fn promise(&self) -> &Promise<A::Answer> {
         &self.promise
     }
-}
-
-/// User code that panics fails its own call alone; the panic was reported by the hook.
-fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(f)).ok()
 }
 
 fn panicked(what: &str) -> CodecError {

@@ -9,8 +9,8 @@
 use super::call::ClientCall;
 use super::nudge::Nudge;
 use super::state::{ChannelState, ServerInfo};
+use crate::rpc::guard::guarded;
 use crate::rpc::{CallError, ClientConfig};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -206,7 +206,7 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         // One that panics is told nothing more; the panic was reported by the hook.
-        watchers.retain_mut(|watcher| catch_unwind(AssertUnwindSafe(|| watcher(&now))).is_ok());
+        watchers.retain_mut(|watcher| guarded(|| watcher(&now)).is_some());
         let mut state = self.lock();
         // Those who came meanwhile follow those who were there.
         watchers.append(&mut state.watchers);

@@ -92,7 +92,7 @@ impl Arrived<'_> {
             }
             None => {
                 let none = Outflow::new();
-                none.close(CallError::Protocol("a call that has items for its reply"));
+                none.close(CallError::Misuse("a call that has items for its reply"));
                 none
             }
         };
@@ -102,7 +102,7 @@ impl Arrived<'_> {
     fn receiver_by<T>(&self, decode: super::super::items::Decode<T>) -> ItemReceiver<T> {
         let inflow = self.flows.inflow.clone().unwrap_or_else(|| {
             let none = Inflow::new(1);
-            none.end(Err(CallError::Protocol("a call whose client sends items")));
+            none.end(Err(CallError::Misuse("a call whose client sends items")));
             none
         });
         ItemReceiver::new(inflow, decode, self.shared.limits.clone(), Side::Server)

@@ -4,7 +4,7 @@ use super::super::call::{CallInfo, CallKind};
 use super::super::config::Unknown;
 use super::super::error::{CallError, SessionError};
 use super::super::frame::{CallId, Header, Kind, Opening};
-use super::super::guard::{Panicked, guarded};
+use super::super::guard::guarded;
 use super::super::items::{Inflow, Outflow};
 use super::super::line::Line;
 use super::super::reply::RawReply;
@@ -80,10 +80,10 @@ impl Open {
             return Ok(waiting_bytes);
         }
         match outcome {
-            Ok(Err(error)) => self.shared().fail(id, &error),
+            Some(Err(error)) => self.shared().fail(id, &error),
             _ if is_taken.get() => {}
-            Ok(Ok(())) => self.shared().fail(id, &CallError::Unanswered),
-            Err(_) => self.shared().fail(id, &CallError::Panicked),
+            Some(Ok(())) => self.shared().fail(id, &CallError::Unanswered),
+            None => self.shared().fail(id, &CallError::Panicked),
         }
         if is_at_hand {
             let is_unanswered;
@@ -224,8 +224,8 @@ impl Flows {
     }
 }
 
-/// What the service did with a call, or that it panicked.
-type Outcome = Result<Result<(), CallError>, Panicked>;
+/// What the service did with a call; `None` if it panicked.
+type Outcome = Option<Result<(), CallError>>;
 
 /// Gives a call to its handler, if its caller may make it.
 #[inline]
