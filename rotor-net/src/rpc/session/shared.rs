@@ -132,8 +132,10 @@ impl<W: Rouse> Shared<W> {
     ) -> Result<usize, SessionError> {
         let mut state = self.lock();
         state.calls.begin(id, deadline, flows)?;
-        self.gather(&mut state);
-        state.reading_from = None;
+        if state.reading_from.take().is_some() {
+            self.gather(&mut state);
+            at_hand::leave(self.key());
+        }
         Ok(state.out.len())
     }
 
@@ -160,6 +162,32 @@ impl<W: Rouse> Shared<W> {
         });
     }
 
+    /// No calls are at hand any more. What was answered leaves from where it was written, if nothing waits before it; whether
+    /// it did.
+    #[inline]
+    fn leave_desk(
+        &self,
+        state: &mut State,
+        write: &mut impl FnMut(&[u8]) -> (usize, usize),
+    ) -> bool {
+        let mut has_left = false;
+        if state.out.len() > 0 {
+            self.gather(state);
+        } else {
+            at_hand::drain(self.key(), |frames| {
+                let (taken_bytes, stream_bytes) = write(frames);
+                let rest = &frames[taken_bytes..];
+                let is_taken =
+                    rest.is_empty() || state.out.push_bytes(rest, self.bounds.queued_bytes_max);
+                state.is_overfull |= !is_taken;
+                state.stream_bytes = stream_bytes;
+                has_left = true;
+            });
+        }
+        at_hand::leave(self.key());
+        has_left
+    }
+
     /// Lets frames leave: `write` gets them, and answers how many bytes of them it took, and how many then wait in the
     /// stream.
     ///
@@ -169,22 +197,24 @@ impl<W: Rouse> Shared<W> {
     pub(super) fn settle(
         &self,
         waker: impl FnOnce() -> W,
-        write: impl FnOnce(&[u8]) -> (usize, usize),
+        mut write: impl FnMut(&[u8]) -> (usize, usize),
     ) -> Result<Settled, SessionError> {
         let mut state = self.lock();
-        if state.reading_from.take().is_some() {
-            self.gather(&mut state);
-        }
         state.early = None;
-        at_hand::leave(self.key());
+        let has_left = match state.reading_from.take() {
+            Some(_) => self.leave_desk(&mut state, &mut write),
+            None => false,
+        };
         if state.is_overfull {
             return Err(SessionError::OutputFull {
                 bytes_max: self.bounds.queued_bytes_max,
             });
         }
-        let (taken_bytes, stream_bytes) = write(state.out.waiting());
-        state.out.left(taken_bytes);
-        state.stream_bytes = stream_bytes;
+        if !has_left {
+            let (taken_bytes, stream_bytes) = write(state.out.waiting());
+            state.out.left(taken_bytes);
+            state.stream_bytes = stream_bytes;
+        }
         let has_calls = state.calls.in_flight() > 0;
         if has_calls && self.waker.get().is_none() {
             let _ = self.waker.set(waker());

@@ -79,6 +79,9 @@ fn once_a_call_has_begun_none_is_at_hand() {
         .unwrap();
     settled_bytes(&shared);
     assert!(!shared.enter(7), "its place may be taken");
+    let other = self::shared();
+    assert!(other.enter(0), "nor does it keep others from it");
+    settled_bytes(&other);
     settled_bytes(&shared);
 }
 
