@@ -81,21 +81,9 @@ pub(super) fn draft<R>(session: usize, call: CallId, f: impl FnOnce(Option<Draft
     }
 }
 
-/// `take` gets the answers of this session, if there are any.
+/// The dispatch has ended, or the session: `take` gets its answers, if there are any.
 #[inline]
-pub(super) fn drain(session: usize, take: impl FnOnce(&[u8])) {
-    let _ = DESK.try_with(|desk| {
-        let mut frames = desk.frames.borrow_mut();
-        if desk.session.get() == session && !frames.is_empty() {
-            take(&frames);
-            frames.clear();
-        }
-    });
-}
-
-/// The dispatch has ended, or the session. What of its answers was not taken is thrown away.
-#[inline]
-pub(super) fn leave(session: usize) {
+pub(super) fn leave(session: usize, take: impl FnOnce(&[u8])) {
     let _ = DESK.try_with(|desk| {
         if desk.session.get() != session {
             return;
@@ -103,9 +91,12 @@ pub(super) fn leave(session: usize) {
         desk.session.set(0);
         desk.call.set(None);
         let mut frames = desk.frames.borrow_mut();
-        frames.clear();
-        if frames.capacity() > KEPT_BYTES_MAX {
-            *frames = Vec::new();
+        if !frames.is_empty() {
+            take(&frames);
+            frames.clear();
+            if frames.capacity() > KEPT_BYTES_MAX {
+                *frames = Vec::new();
+            }
         }
     });
 }
@@ -200,8 +191,7 @@ mod tests {
 
     fn left(session: usize) -> Vec<u8> {
         let mut all = Vec::new();
-        drain(session, |frames| all.extend_from_slice(frames));
-        leave(session);
+        leave(session, |frames| all.extend_from_slice(frames));
         all
     }
 
@@ -234,7 +224,7 @@ mod tests {
         take_up(call(1));
         assert!(answered(7, 1, b"secret"));
         take_up(call(2));
-        leave(7);
+        leave(7, |_| {});
         assert!(enter(7));
         assert!(!holds(7, call(2)));
         assert!(left(7).is_empty());

@@ -133,8 +133,7 @@ impl<W: Rouse> Shared<W> {
         let mut state = self.lock();
         state.calls.begin(id, deadline, flows)?;
         if state.reading_from.take().is_some() {
-            self.gather(&mut state);
-            at_hand::leave(self.key());
+            self.leave_desk(&mut state, |_| 0);
         }
         Ok(state.out.len())
     }
@@ -153,39 +152,22 @@ impl<W: Rouse> Shared<W> {
         Ok(())
     }
 
-    /// What was answered at hand waits with all else, in the order of completion.
+    /// No calls are at hand any more. What they were answered leaves from where it was written, as far as `write` takes it
+    /// and nothing waits before it; the rest waits, in the order of completion. Whether `write` was called.
     #[inline]
-    fn gather(&self, state: &mut State) {
-        at_hand::drain(self.key(), |frames| {
-            let is_taken = state.out.push_bytes(frames, self.bounds.queued_bytes_max);
+    fn leave_desk(&self, state: &mut State, write: impl FnOnce(&[u8]) -> usize) -> bool {
+        let mut is_written = false;
+        at_hand::leave(self.key(), |frames| {
+            let mut rest = frames;
+            if state.out.len() == 0 {
+                rest = &frames[write(frames)..];
+                is_written = true;
+            }
+            let bytes_max = self.bounds.queued_bytes_max;
+            let is_taken = rest.is_empty() || state.out.push_bytes(rest, bytes_max);
             state.is_overfull |= !is_taken;
         });
-    }
-
-    /// No calls are at hand any more. What was answered leaves from where it was written, if nothing waits before it; whether
-    /// it did.
-    #[inline]
-    fn leave_desk(
-        &self,
-        state: &mut State,
-        write: &mut impl FnMut(&[u8]) -> (usize, usize),
-    ) -> bool {
-        let mut has_left = false;
-        if state.out.len() > 0 {
-            self.gather(state);
-        } else {
-            at_hand::drain(self.key(), |frames| {
-                let (taken_bytes, stream_bytes) = write(frames);
-                let rest = &frames[taken_bytes..];
-                let is_taken =
-                    rest.is_empty() || state.out.push_bytes(rest, self.bounds.queued_bytes_max);
-                state.is_overfull |= !is_taken;
-                state.stream_bytes = stream_bytes;
-                has_left = true;
-            });
-        }
-        at_hand::leave(self.key());
-        has_left
+        is_written
     }
 
     /// Lets frames leave: `write` gets them, and answers how many bytes of them it took, and how many then wait in the
@@ -201,20 +183,24 @@ impl<W: Rouse> Shared<W> {
     ) -> Result<Settled, SessionError> {
         let mut state = self.lock();
         state.early = None;
-        let has_left = match state.reading_from.take() {
-            Some(_) => self.leave_desk(&mut state, &mut write),
-            None => false,
+        let mut stream_bytes = 0;
+        let mut write = |waiting: &[u8]| {
+            let (taken_bytes, in_stream) = write(waiting);
+            stream_bytes = in_stream;
+            taken_bytes
         };
+        let has_desk = state.reading_from.take().is_some();
+        let is_written = has_desk && self.leave_desk(&mut state, &mut write);
         if state.is_overfull {
             return Err(SessionError::OutputFull {
                 bytes_max: self.bounds.queued_bytes_max,
             });
         }
-        if !has_left {
-            let (taken_bytes, stream_bytes) = write(state.out.waiting());
+        if !is_written {
+            let taken_bytes = write(state.out.waiting());
             state.out.left(taken_bytes);
-            state.stream_bytes = stream_bytes;
         }
+        state.stream_bytes = stream_bytes;
         let has_calls = state.calls.in_flight() > 0;
         if has_calls && self.waker.get().is_none() {
             let _ = self.waker.set(waker());
@@ -326,7 +312,7 @@ impl<W: Rouse> Shared<W> {
         state.out.free();
         let calls = state.calls.end_all();
         drop(state);
-        at_hand::leave(self.key());
+        at_hand::leave(self.key(), |_| {});
         for flows in calls {
             flows.close(|| CallError::Disconnected {
                 was_sent: true,

@@ -97,7 +97,7 @@ fn a_session_that_ends_leaves_no_answer_behind() {
     });
     assert!(!next.enter(0), "one at a time");
     ends.close();
-    at_hand::drain(ends.key(), |frames| panic!("{frames:?}"));
+    at_hand::leave(ends.key(), |frames| panic!("{frames:?}"));
     assert!(next.enter(0));
     assert_eq!(settled_bytes(&next), 0);
 }
