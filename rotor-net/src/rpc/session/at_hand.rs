@@ -94,9 +94,9 @@ pub(super) fn leave(session: usize, take: impl FnOnce(&[u8])) {
         if !frames.is_empty() {
             take(&frames);
             frames.clear();
-            if frames.capacity() > KEPT_BYTES_MAX {
-                *frames = Vec::new();
-            }
+        }
+        if frames.capacity() > KEPT_BYTES_MAX {
+            *frames = Vec::new();
         }
     });
 }

@@ -61,7 +61,7 @@ pub struct Session<S: Serve> {
     service: S,
     setup: Rc<Setup>,
     /// `None` until the client has greeted.
-    open: Option<Open>,
+    open: Option<Box<Open>>,
     /// The deadline that the stream has.
     armed: Time,
 }
@@ -220,7 +220,7 @@ impl<S: Serve> Session<S> {
             queued_bytes_max,
             high_bytes: conn.limits().output_high_bytes.min(queued_bytes_max / 2),
         };
-        self.open = Some(Open::new(&self.setup, bounds, conn.now()));
+        self.open = Some(Box::new(Open::new(&self.setup, bounds, conn.now())));
         match rest {
             [] => Ok(Read::All),
             rest => self.read(rest, conn),
