@@ -27,7 +27,7 @@ impl<S: Serve> Session<S> {
             return Ok(Read::Part(input.len()));
         };
         open.is_heard = true;
-        open.has_desk = open.shared().enter(open.next_sequence);
+        open.has_desk = open.shared().enter(open.next_sequence, open.had_calls);
         let high_bytes = open.shared().bounds.high_bytes;
         let mut left = input;
         for _ in 0..FRAMES_PER_DISPATCH {

@@ -219,7 +219,7 @@ fn loom_a_sender_that_waits_for_room_is_told_of_it() {
 fn loom_an_answer_that_comes_before_its_handler_has_returned_leaves_once() {
     loom::model(|| {
         let mut session = Session::new(100);
-        session.shared.enter(ID.sequence);
+        session.shared.enter(ID.sequence, false);
         let shared = session.shared.clone();
         let other = thread::spawn(move || {
             assert!(shared.is_live(ID));
@@ -231,5 +231,26 @@ fn loom_an_answer_that_comes_before_its_handler_has_returned_leaves_once() {
         other.join().unwrap();
         session.settle();
         assert_eq!(session.kinds(), [Kind::Reply]);
+    });
+}
+
+/// Becoming busy takes no lock: who answers meanwhile may not see it, and wakes the session, or does, and need not.
+#[test]
+fn loom_an_answer_while_a_dispatch_begins_and_ends_is_looked_at() {
+    loom::model(|| {
+        let mut session = Session::new(100);
+        session
+            .shared
+            .begin(ID, Time::NEVER, Flows::default())
+            .unwrap();
+        session.settle();
+        let shared = session.shared.clone();
+        let other = thread::spawn(move || assert!(shared.put(Header::new(Kind::Reply, ID), b"x")));
+        for had_calls in [true, false] {
+            session.shared.enter(ID.sequence + 1, had_calls);
+            session.settle();
+        }
+        assert_eq!(session.until(1), [Kind::Reply]);
+        other.join().unwrap();
     });
 }

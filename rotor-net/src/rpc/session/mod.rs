@@ -19,6 +19,7 @@ mod frames;
 mod loom_model;
 mod open;
 mod outbox;
+mod phase;
 mod setup;
 mod shared;
 

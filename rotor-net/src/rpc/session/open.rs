@@ -23,6 +23,8 @@ pub(super) struct Open {
     pub calls_due: Time,
     /// Something has arrived since the last look.
     pub is_heard: bool,
+    /// Calls were in flight when this settled last.
+    pub had_calls: bool,
     /// Calls of the present dispatch may be at hand.
     pub has_desk: bool,
     /// No more calls are taken.
@@ -52,6 +54,7 @@ impl Open {
             beat_at: now + setup.config.heartbeat,
             calls_due: Time::NEVER,
             is_heard: false,
+            had_calls: false,
             has_desk: false,
             is_draining: false,
             has_last_call: false,
@@ -80,6 +83,7 @@ impl Open {
                 (taken, out.queued())
             },
         )?;
+        self.had_calls = settled.has_calls;
         Ok(settled)
     }
 

@@ -4,7 +4,7 @@
 //! One mutex guards both, so an answer, its frame and the end of its call are one step. No user code runs under it:
 //! values are encoded before, streams are told after.
 //!
-//! Invariant: frames that wait are looked at. Either the session is in a handler of its own (`is_busy`), and lets them
+//! Invariant: frames that wait are looked at. Either the session is in a handler of its own ([`Phase`]), and lets them
 //! leave before it returns, or its waker was used after they were appended.
 
 mod anywhere;
@@ -18,6 +18,7 @@ use super::super::items::{Inflow, Outflow};
 use super::at_hand;
 use super::calls::{Calls, Flows};
 use super::outbox::Outbox;
+use super::phase::Phase;
 #[cfg(loom)]
 use loom::sync::{Mutex, MutexGuard};
 use rotor_fsm::{Time, Waker};
@@ -28,6 +29,7 @@ use std::sync::{Mutex, MutexGuard};
 /// Shared by a session, its replies and its streams.
 pub(crate) struct Shared<W = Waker> {
     state: Mutex<State>,
+    phase: Phase,
     /// Made when a call first outlives the handler that began it.
     waker: OnceLock<W>,
     /// Of what is encoded and decoded.
@@ -54,13 +56,8 @@ struct State {
     /// What waited in the stream when the session last looked.
     stream_bytes: usize,
     calls: Calls,
-    /// While calls may be [at hand](at_hand): the number of the first one that the present dispatch reads. That is until it
-    /// begins one in the table.
-    reading_from: Option<u32>,
     /// What another thread has answered to the call at hand, the latest.
     early: Option<Box<Early>>,
-    /// The session is in a handler, and will look at what waits.
-    is_busy: bool,
     /// More had to wait than may.
     is_overfull: bool,
     /// Some sender was told that the line is full.
@@ -101,6 +98,7 @@ impl<W: Rouse> Shared<W> {
     pub fn new(limits: Arc<codec::Limits>, bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
+            phase: Phase::rest(),
             waker: OnceLock::new(),
             limits,
             bounds,
@@ -109,13 +107,12 @@ impl<W: Rouse> Shared<W> {
 
     /// The session begins to read: it is busy from now on, until it [settles](Self::settle). The next call will be this
     /// one. Answers whether calls may be [at hand](at_hand): those with a table that is empty, where nothing can have their
-    /// place.
+    /// place. `had_calls` is what the session knows from when it settled last; no call has begun since.
     #[inline]
-    pub(super) fn enter(&self, next_sequence: u32) -> bool {
-        let mut state = self.lock();
-        state.is_busy = true;
-        let has_desk = state.calls.in_flight() == 0 && at_hand::enter(self.key());
-        state.reading_from = has_desk.then_some(next_sequence);
+    pub(super) fn enter(&self, next_sequence: u32, had_calls: bool) -> bool {
+        let is_empty = !had_calls || self.lock().calls.in_flight() == 0;
+        let has_desk = is_empty && at_hand::enter(self.key());
+        self.phase.begin(has_desk, next_sequence);
         has_desk
     }
 
@@ -132,7 +129,7 @@ impl<W: Rouse> Shared<W> {
     ) -> Result<usize, SessionError> {
         let mut state = self.lock();
         state.calls.begin(id, deadline, flows)?;
-        if state.reading_from.take().is_some() {
+        if self.phase.has_desk_left() {
             self.leave_desk(&mut state, |_| 0);
         }
         Ok(state.out.len())
@@ -189,8 +186,7 @@ impl<W: Rouse> Shared<W> {
             stream_bytes = in_stream;
             taken_bytes
         };
-        let has_desk = state.reading_from.take().is_some();
-        let is_written = has_desk && self.leave_desk(&mut state, &mut write);
+        let is_written = self.phase.has_desk_left() && self.leave_desk(&mut state, &mut write);
         if state.is_overfull {
             return Err(SessionError::OutputFull {
                 bytes_max: self.bounds.queued_bytes_max,
@@ -206,7 +202,7 @@ impl<W: Rouse> Shared<W> {
             let _ = self.waker.set(waker());
         }
         let has_rest = state.out.len() > 0;
-        state.is_busy = false;
+        self.phase.end();
         let is_high = state.waiting_bytes() > self.bounds.high_bytes;
         if state.is_starved && !is_high {
             state.is_starved = false;
@@ -355,18 +351,11 @@ impl State {
         is_taken
     }
 
-    /// Whether this may be a call whose handler runs at this moment: then it is not in the table, and may never be.
-    fn may_be_at_hand(&self, id: CallId) -> bool {
-        let is_of_now = |from| id.sequence.wrapping_sub(from) < u32::MAX / 2;
-        self.reading_from.is_some_and(is_of_now)
-    }
-
-    /// Keeps an answer from another thread to the call whose handler has not returned: of calls that are at hand after each
-    /// other, the latest.
+    /// Keeps an answer from another thread to a call that may be at hand: of several, the latest.
     #[cold]
     fn put_early(&mut self, header: Header, body: &[u8]) -> bool {
         let ends = matches!(header.kind, Kind::Reply | Kind::Fail);
-        if self.is_over || !ends || !self.may_be_at_hand(header.id) {
+        if self.is_over || !ends {
             return false;
         }
         let is_earlier = |than: CallId| {

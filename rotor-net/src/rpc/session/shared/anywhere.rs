@@ -21,7 +21,7 @@ impl<W: Rouse> Shared<W> {
             return true;
         }
         let state = self.lock();
-        state.calls.is_live(id) || state.may_be_at_hand(id)
+        state.calls.is_live(id) || self.phase.may_be_at_hand(id)
     }
 
     /// Answers the call, unless it is over: `encode` appends the reply. If that fails, or the reply is longer than can be
@@ -68,14 +68,14 @@ impl<W: Rouse> Shared<W> {
     pub(in super::super) fn put(&self, header: Header, body: &[u8]) -> bool {
         let mut state = self.lock();
         if !state.calls.is_live(header.id) {
-            return state.put_early(header, body);
+            return self.phase.may_be_at_hand(header.id) && state.put_early(header, body);
         }
         let is_taken = state.append(header, body, &self.bounds);
         let flows = match header.kind {
             Kind::Reply | Kind::Fail | Kind::End => state.calls.end(header.id),
             _ => None,
         };
-        let is_busy = state.is_busy;
+        let is_busy = self.phase.is_busy();
         drop(state);
         if !is_busy && let Some(waker) = self.waker.get() {
             waker.rouse();

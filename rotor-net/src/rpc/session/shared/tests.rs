@@ -44,7 +44,7 @@ fn settled_bytes(shared: &Shared<NoWaker>) -> usize {
 #[test]
 fn an_early_answer_is_for_its_own_call_alone() {
     let shared = shared();
-    assert!(shared.enter(5));
+    assert!(shared.enter(5, true));
     assert!(shared.put(reply(5), b"five"));
     assert!(shared.put(reply(6), b"six"));
     assert!(!shared.put(reply(5), b"no longer at hand"));
@@ -53,10 +53,10 @@ fn an_early_answer_is_for_its_own_call_alone() {
     assert!(shared.is_live(call(7)));
     shared.end(call(7), CallError::Cancelled);
     // None outlives its dispatch, either.
-    assert!(shared.enter(8));
+    assert!(shared.enter(8, true));
     assert!(shared.put(reply(8), b"eight"));
     assert_eq!(settled_bytes(&shared), 0);
-    assert!(shared.enter(8));
+    assert!(shared.enter(8, true));
     shared.begin_late(call(8), Time::NEVER).unwrap();
     assert_eq!(settled_bytes(&shared), 0);
     assert!(shared.put(reply(8), b"now"));
@@ -67,7 +67,7 @@ fn an_early_answer_is_for_its_own_call_alone() {
 fn once_a_call_has_begun_none_is_at_hand() {
     let shared = shared();
     assert!(!shared.is_live(call(5)));
-    assert!(shared.enter(5));
+    assert!(shared.enter(5, true));
     assert!(shared.is_live(call(5)) && !shared.is_live(call(4)));
     shared
         .begin(call(5), Time::NEVER, Flows::default())
@@ -78,9 +78,9 @@ fn once_a_call_has_begun_none_is_at_hand() {
         .begin(call(6), Time::NEVER, Flows::default())
         .unwrap();
     settled_bytes(&shared);
-    assert!(!shared.enter(7), "its place may be taken");
+    assert!(!shared.enter(7, true), "its place may be taken");
     let other = self::shared();
-    assert!(other.enter(0), "nor does it keep others from it");
+    assert!(other.enter(0, true), "nor does it keep others from it");
     settled_bytes(&other);
     settled_bytes(&shared);
 }
@@ -89,15 +89,15 @@ fn once_a_call_has_begun_none_is_at_hand() {
 #[test]
 fn a_session_that_ends_leaves_no_answer_behind() {
     let (ends, next) = (shared(), shared());
-    assert!(ends.enter(0));
+    assert!(ends.enter(0, true));
     at_hand::take_up(call(0));
     ends.reply(call(0), |body| {
         body.push(1);
         Ok(())
     });
-    assert!(!next.enter(0), "one at a time");
+    assert!(!next.enter(0, true), "one at a time");
     ends.close();
     at_hand::leave(ends.key(), |frames| panic!("{frames:?}"));
-    assert!(next.enter(0));
+    assert!(next.enter(0, true));
     assert_eq!(settled_bytes(&next), 0);
 }
