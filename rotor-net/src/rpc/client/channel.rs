@@ -28,7 +28,8 @@ pub struct Channel {
 /// Making one.
 impl Channel {
     /// Connects to a server from a thread that this starts, and which ends when the channel is closed and all is done, or
-    /// when its connection is lost and not made again. Waits until the server has said what it offers. The address is as [`Addr`] reads it: `127.0.0.1:80`, `unix:/path`.
+    /// when its connection is lost and not made again. Waits until the server has said what it offers. The address is as
+    /// [`Addr`] reads it: `127.0.0.1:80`, `unix:/path`.
     ///
     /// # Errors
     /// Whatever made the first attempt fail, as [`CallError::Disconnected`], also where the client would connect again;

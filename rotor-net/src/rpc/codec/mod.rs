@@ -34,8 +34,8 @@
 //! - **Depth**: structs, tuples, enums, options, newtypes, sequences and maps inside one another, by
 //!   [`depth_max`](Limits::depth_max).
 //! - **Stack**: how much of it a level takes depends on the type, so it is measured as well, and bounded by
-//!   [`stack_bytes_max`](Limits::stack_bytes_max) and by what a fiber has left: its stack is never overrun. What was decoded can be dropped
-//!   on the same stack, since dropping takes less of it a level than decoding.
+//!   [`stack_bytes_max`](Limits::stack_bytes_max) and by what a fiber has left: its stack is never overrun. What was
+//!   decoded can be dropped on the same stack, since dropping takes less of it a level than decoding.
 //! - **Memory** of a decoded value, by [`decoded_bytes_max`](Limits::decoded_bytes_max), which says what is charged.
 //!   It is charged before it is allocated, and a claimed length reserves no more than the bytes that are there could
 //!   make true.
@@ -44,9 +44,9 @@
 //! - **Time** follows: every step consumes input or is charged.
 //!
 //! The same limits hold on encoding, so that a program hears from its own codec, not from its peer's, that a value
-//! cannot travel. But for one: how much memory a value takes when it is decoded is not known before. Only how many elements
-//! it has counts, so that one of more than [`decoded_bytes_max`](Limits::decoded_bytes_max) may be refused by the peer alone,
-//! which fails its call.
+//! cannot travel. But for one: how much memory a value takes when it is decoded is not known before. Only how many
+//! elements it has counts, so one of more than [`decoded_bytes_max`](Limits::decoded_bytes_max) may be refused by the
+//! peer alone, which fails its call.
 //!
 //! # What cannot be encoded
 //!

@@ -22,8 +22,8 @@ pub(super) struct Setup {
     /// The longest body of a frame that is taken.
     pub frame_bytes_max: usize,
     pub in_flight_max: usize,
-    /// Replies, senders and receivers that may be kept, of calls that are over too. A call has three at most, and the session
-    /// counts as one.
+    /// Replies, senders and receivers that may be kept, of calls that are over too. A call has three at most, and the
+    /// session counts as one.
     pub halves_max: usize,
     /// Preamble and `Welcome`.
     pub welcome: Box<[u8]>,
