@@ -204,6 +204,8 @@ mod tests {
         assert_eq!(rung.len(), 1);
         assert!(Arc::ptr_eq(&rung[0], &first.0));
         assert!(!inbox.try_sleep(), "the second waits in the lane");
+        // What waits there holds the inbox, until the loop ends.
+        assert!(inbox.close().is_empty());
     }
 
     #[test]
