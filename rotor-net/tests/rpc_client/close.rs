@@ -188,6 +188,8 @@ fn a_lost_connection_is_named_where_it_is_not_made_again() {
         why: lost.into(),
         again_in: None,
     };
+    // Watchers are told after whoever asks.
+    eventually("told", || states.lock().unwrap().len() == 2);
     assert_eq!(*states.lock().unwrap(), [lost, ChannelState::Closed]);
     assert!(channel.server().is_some());
 }
