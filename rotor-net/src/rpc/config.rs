@@ -144,7 +144,12 @@ pub enum InFlight {
     #[default]
     Fail,
     /// Unary calls are sent again: for services whose calls may be done twice. Streams fail.
-    Resend,
+    Resend {
+        /// How often one call is sent again, at most; it fails like others then. A call that brings its server down would
+        /// otherwise bring down every one that comes after. Calls that are lost together with such a call count their
+        /// losses as well.
+        times_max: u32,
+    },
 }
 
 impl Default for ClientConfig {

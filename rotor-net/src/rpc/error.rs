@@ -8,9 +8,11 @@ use std::fmt;
 /// Of what a peer says in words. Each of its calls may get a copy, so this is what a person reads, not what a frame holds.
 pub(crate) const WORDS_BYTES_MAX: usize = 1 << 10;
 
-/// What a peer says in words, cut.
+/// What a peer says in words, cut between two characters.
 pub(crate) fn words(bytes: &[u8]) -> Box<str> {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_BYTES_MAX)]).into()
+    // A character that begins before the end has at most three bytes beyond it.
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_BYTES_MAX + 3)]);
+    text[..text.floor_char_boundary(WORDS_BYTES_MAX)].into()
 }
 
 /// Why a call has no reply. Each says whose doing it was. The server's words are the first 1 KiB of them.
@@ -437,7 +439,14 @@ mod tests {
         assert_eq!(*words(&said), *whole);
         let error = CallError::from_wire(FailCode::Remote as u16, &said);
         assert_eq!(error, CallError::Remote(whole.into()));
-        assert!(words(&[0xff; 1 << 20]).len() <= 3 * WORDS_BYTES_MAX);
+        for before in 0..4 {
+            for character in ["\u{e9}", "\u{20ac}", "\u{1d11e}"] {
+                let said = "x".repeat(WORDS_BYTES_MAX - before) + character + "more";
+                let cut = said.floor_char_boundary(WORDS_BYTES_MAX);
+                assert_eq!(*words(said.as_bytes()), said[..cut]);
+            }
+        }
+        assert!(words(&[0xff; 1 << 20]).len() <= WORDS_BYTES_MAX);
     }
 
     #[test]

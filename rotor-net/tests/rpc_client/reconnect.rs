@@ -231,7 +231,7 @@ fn calls_in_flight_fail_and_those_that_wait_go_to_the_next_connection() {
 fn where_it_is_wanted_unary_calls_are_sent_again_first_and_streams_fail() {
     check(0..200, |sim| {
         let config = ClientConfig {
-            in_flight: InFlight::Resend,
+            in_flight: InFlight::Resend { times_max: 1 },
             in_flight_max: 4,
             ..backoff(None)
         };
@@ -263,6 +263,40 @@ fn where_it_is_wanted_unary_calls_are_sent_again_first_and_streams_fail() {
         }
         let expected: Vec<_> = (1..5).map(|n| (n, Ok(10 * n))).collect();
         assert_eq!(world.take_results(), expected);
+    });
+}
+
+/// A call that brings its server down would do so for ever.
+#[test]
+fn a_call_is_sent_again_so_often_and_fails_then() {
+    check(0..50, |sim| {
+        let times_max = sim.seed() as u32 % 4;
+        let config = ClientConfig {
+            in_flight: InFlight::Resend { times_max },
+            in_flight_max: 1,
+            ..backoff(None)
+        };
+        let mut world = World::new(sim, config);
+        let listener = world.listen();
+        world.call(1, None);
+        world.call(2, None);
+        for _ in 0..=times_max {
+            assert_eq!(world.take_results(), []);
+            let peer = world.greet(listener);
+            assert_eq!(number(&world.expect(peer, CALL)), 1);
+            world.sim.reset(peer);
+            world.sim.run_for(ms(20));
+        }
+        let [(1, Err(error))] = &world.take_results()[..] else {
+            panic!("the call did not fail, or not alone");
+        };
+        assert!(why(error).0);
+        // One that only waited has lost nothing.
+        let peer = world.greet(listener);
+        let call = world.expect(peer, CALL);
+        assert_eq!(number(&call), 2);
+        world.answer(peer, &call, 20);
+        assert_eq!(world.take_results(), [(2, Ok(20))]);
     });
 }
 
@@ -600,7 +634,9 @@ fn whatever_breaks_every_call_is_answered_once() {
         let resends = sim.seed() % 2 == 0;
         let config = ClientConfig {
             in_flight: if resends {
-                InFlight::Resend
+                InFlight::Resend {
+                    times_max: u32::MAX,
+                }
             } else {
                 InFlight::Fail
             },

@@ -220,6 +220,7 @@ impl Core {
                         call,
                         deadline,
                         number: self.begun,
+                        losses: 0,
                     });
                 }
                 Order::Cancelled(call) if call.core().slot().is_none() => purges = true,

@@ -17,6 +17,8 @@ pub(super) struct Begun {
     pub deadline: Time,
     /// Calls are sent in the order of these, and so they are if that has to be done again.
     pub number: u64,
+    /// How often it was in flight on a connection that was lost.
+    pub losses: u32,
 }
 
 /// A call that was sent.
@@ -131,6 +133,7 @@ mod tests {
             call: CallCell::new(&shared, CallKind::Unary, Flows::default(), ask),
             deadline: Time::from_nanos(deadline),
             number,
+            losses: 0,
         };
         InFlight {
             begun,

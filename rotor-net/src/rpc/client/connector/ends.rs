@@ -215,11 +215,17 @@ impl Core {
 
     /// What was in flight fails, or is sent again where that is wanted.
     fn calls_lost(&mut self, session: &mut Session, why: &str) {
-        let resends = self.connects_again() && self.config().in_flight == Policy::Resend;
-        let (again, over): (Vec<_>, Vec<_>) = session
-            .abandon()
+        let resends_max = match self.config().in_flight {
+            Policy::Resend { times_max } if self.connects_again() => times_max,
+            _ => 0,
+        };
+        let mut in_flight = session.abandon();
+        for one in &mut in_flight {
+            one.losses = one.losses.saturating_add(1);
+        }
+        let (again, over): (Vec<_>, Vec<_>) = in_flight
             .into_iter()
-            .partition(|one| resends && one.call.core().kind == CallKind::Unary);
+            .partition(|one| one.losses <= resends_max && one.call.core().kind == CallKind::Unary);
         let error = CallError::Disconnected {
             was_sent: true,
             why: why.into(),

@@ -129,14 +129,14 @@ proptest! {
                 Step::Call(kind) => {
                     let call = call(&shared, KINDS[kind]);
                     calls.push(call.clone());
-                    session.call(Begun { call, deadline: Time::NEVER, number: 0 }, now);
+                    session.call(Begun { call, deadline: Time::NEVER, number: 0, losses: 0 }, now);
                     continue;
                 }
                 Step::CallWithin(kind, ms) => {
                     let call = call(&shared, KINDS[kind]);
                     calls.push(call.clone());
                     let deadline = now + std::time::Duration::from_millis(ms);
-                    session.call(Begun { call, deadline, number: 0 }, now);
+                    session.call(Begun { call, deadline, number: 0, losses: 0 }, now);
                     continue;
                 }
                 Step::Cancel(index) if !calls.is_empty() => {
