@@ -81,7 +81,7 @@ const WINDOW_BYTES: u32 = 256 << 10;
 pub fn start(settings: &Settings) -> Result<Server> {
     let named = |error| Error::msg(format!("{}: {error}", settings.dir.display()));
     let root = Root::open(&settings.dir).map_err(named)?;
-    let watch = Arc::new(Watch::start(root.path())?);
+    let watch = Arc::new(Watch::start(&root)?);
     let to_end = watch.clone();
     let (upload_bytes_max, idle) = (settings.upload_bytes_max, settings.idle);
     let config = Arc::new(SessionConfig {

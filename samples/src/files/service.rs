@@ -42,7 +42,7 @@ pub enum Change {
     /// Nothing yet; whatever changes from here on is told. Comes first, and once.
     Watching,
     /// There is something new of this name, a file or a directory. It may be still empty, or complete and in the place of
-    /// another.
+    /// another. Files that are in a directory when it appears are told one by one, some of them perhaps twice.
     Created(Name),
     /// A file of this name was written, and is closed now.
     Written(Name),

@@ -54,6 +54,19 @@ impl Walk {
         })
     }
 
+    /// Begins at a directory below. `None` if there is none of this name; a link to one does not count.
+    pub fn below(root: &Root, name: &Name) -> Option<Self> {
+        let path = name.as_path();
+        if !root.dir.symlink_metadata(path).ok()?.is_dir() {
+            return None;
+        }
+        Some(Self {
+            root: root.clone(),
+            open: None,
+            waiting: vec![path.to_owned()],
+        })
+    }
+
     /// The next files, perhaps none just now; `None` at the end. Sub-directories that may not be read, and what
     /// disappears meanwhile, are left out.
     ///

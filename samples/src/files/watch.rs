@@ -8,16 +8,20 @@
 //! The thread owns all watchers, so nothing is locked; it has nothing to do with the loops but through what is made to be
 //! used on any thread. Nobody waits for a slow one: what finds a queue full, or a watcher's window of bytes, is not kept,
 //! and the watcher hears [`Change::Lost`] later. The directory is watched only while somebody watches.
+//!
+//! The system watches directories one by one, so what is in one that has just appeared may be older than its watch: the
+//! thread looks into it, once it is watched.
 
 use super::name::Name;
 use super::refusal::Refusal;
+use super::root::Root;
 use super::service::Change;
-use super::walk::is_upload;
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use super::walk::{Walk, is_upload};
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use rotor_net::rpc::{ItemSender, SendItemError};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -46,6 +50,8 @@ pub struct Watch {
 enum Order {
     Join(Changes),
     Changed(Change),
+    /// There is something new of this name, and it may be a directory.
+    Appeared(Name),
     /// Look at the flags.
     Look,
 }
@@ -55,12 +61,13 @@ impl Watch {
     ///
     /// # Errors
     /// What the system refuses.
-    pub fn start(root: &Path) -> io::Result<Self> {
+    pub fn start(root: &Root) -> io::Result<Self> {
         let (orders, received) = sync_channel(ORDERS_MAX);
         let is_over = Arc::new(AtomicBool::new(false));
         let tower = Tower {
+            root: root.clone(),
             hear: Hear {
-                root: root.to_owned(),
+                root: root.path().to_owned(),
                 orders: orders.clone(),
                 has_lost: Arc::default(),
             },
@@ -99,6 +106,7 @@ impl Drop for Watch {
 
 /// The thread.
 struct Tower {
+    root: Root,
     hear: Hear,
     orders: Receiver<Order>,
     is_over: Arc<AtomicBool>,
@@ -121,7 +129,8 @@ impl Tower {
             };
             match order {
                 Ok(Order::Join(changes)) => self.join(changes),
-                Ok(Order::Changed(change)) => self.each(|watcher| watcher.tell(&change)),
+                Ok(Order::Changed(change)) => self.tell(&change),
+                Ok(Order::Appeared(name)) => self.appeared(name),
                 Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => self.each(Watcher::look_after),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -160,12 +169,39 @@ impl Tower {
         if self.system.is_some() {
             return Ok(());
         }
-        // What is behind a link may be outside, and is nobody's business.
-        let config = notify::Config::default().with_follow_symlinks(false);
-        let mut system = RecommendedWatcher::new(self.hear.clone(), config)?;
+        let mut system = RecommendedWatcher::new(self.hear.clone(), config())?;
         system.watch(&self.hear.root, RecursiveMode::Recursive)?;
         self.system = Some(system);
         Ok(())
+    }
+
+    fn tell(&mut self, change: &Change) {
+        self.each(|watcher| watcher.tell(change));
+    }
+
+    /// Tells of what is new, and if it is a directory, of the files in it.
+    fn appeared(&mut self, name: Name) {
+        self.tell(&Change::Created(name.clone()));
+        let (Some(mut walk), Some(system)) = (Walk::below(&self.root, &name), &mut self.system)
+        else {
+            return;
+        };
+        // It is answered by the thread that has told of the directory, when that has begun to watch it. This changes
+        // nothing else.
+        let _ = system.configure(config());
+        loop {
+            let hears = |watcher: &Watcher| !watcher.has_lost;
+            if self.is_over.load(Ordering::SeqCst) || !self.watchers.iter().any(hears) {
+                return;
+            }
+            match walk.batch() {
+                Ok(Some(files)) => files
+                    .into_iter()
+                    .for_each(|file| self.tell(&Change::Created(file.name))),
+                Ok(None) => return,
+                Err(_) => return self.each(Watcher::has_lost),
+            }
+        }
     }
 
     /// Does this for each watcher; those for which it answers false have left.
@@ -206,6 +242,11 @@ impl Watcher {
     }
 }
 
+/// What is behind a link may be outside, and is nobody's business.
+fn config() -> notify::Config {
+    notify::Config::default().with_follow_symlinks(false)
+}
+
 fn refuse(mut changes: Changes, why: Refusal) {
     // If the client has left, nobody wants to know.
     let _ = changes.send(Err(why));
@@ -237,7 +278,7 @@ impl notify::EventHandler for Hear {
 
 impl Hear {
     fn hear(&self, event: notify::Event) {
-        let Some(make) = kind_of(event.kind) else {
+        let Some(make) = order_of(event.kind) else {
             return;
         };
         for path in event.paths {
@@ -247,8 +288,7 @@ impl Hear {
             if name.as_os_str().is_empty() || is_upload(name) {
                 continue;
             }
-            let change = make(Name::from(name));
-            if self.orders.try_send(Order::Changed(change)).is_err() {
+            if self.orders.try_send(make(Name::from(name))).is_err() {
                 self.lose();
             }
         }
@@ -261,18 +301,21 @@ impl Hear {
 }
 
 /// What an event of the system's says, if it says something to clients.
-fn kind_of(event: EventKind) -> Option<fn(Name) -> Change> {
+fn order_of(event: EventKind) -> Option<fn(Name) -> Order> {
     match event {
+        EventKind::Create(CreateKind::File) => Some(|name| Order::Changed(Change::Created(name))),
         EventKind::Create(_) | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
-            Some(Change::Created)
+            Some(Order::Appeared)
         }
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
-            Some(Change::Removed)
+            Some(|name| Order::Changed(Change::Removed(name)))
         }
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => Some(Change::Written),
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+            Some(|name| Order::Changed(Change::Written(name)))
+        }
         // Only Linux tells of closing.
         EventKind::Modify(ModifyKind::Data(_)) if !cfg!(target_os = "linux") => {
-            Some(Change::Written)
+            Some(|name| Order::Changed(Change::Written(name)))
         }
         _ => None,
     }

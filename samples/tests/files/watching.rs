@@ -4,6 +4,7 @@ use super::support::Served;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
 
 #[test]
 fn own_changes_and_those_of_others_are_told() {
@@ -61,6 +62,50 @@ fn a_directory_that_is_made_later_is_watched_too_and_its_end_told_once() {
     let rest = watching.until(&["created end"]);
     let ends = rest.iter().filter(|line| *line == "removed sub").count();
     assert_eq!(ends, 1, "{rest:?}");
+}
+
+/// A directory's files may be older than the system's watch of it.
+#[test]
+fn what_is_in_a_directory_that_appears_is_told() {
+    let served = Served::new("watch-full");
+    let watching = served.watch();
+    for n in 0..30 {
+        let full = served.at(&format!("full{n}"));
+        fs::create_dir(&full).unwrap();
+        for k in 0..3 {
+            fs::write(full.join(k.to_string()), b"").unwrap();
+        }
+    }
+    let expect = |mut names: Vec<String>| {
+        while !names.is_empty() {
+            let lines: Vec<_> = names.iter().map(|name| format!("created {name}")).collect();
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let told = watching.until(&lines);
+            let last = &told[told.len() - 1]["created ".len()..];
+            names.retain(|name| name != last);
+        }
+    };
+    expect(
+        (0..90)
+            .map(|n| format!("full{}/{}", n / 3, n % 3))
+            .collect(),
+    );
+    // One that was full before, and what is deep in it.
+    fs::create_dir_all(served.at("full0/sub/deep")).unwrap();
+    fs::write(served.at("full0/sub/deep/file"), b"").unwrap();
+    symlink(".", served.at("full0/loop")).unwrap();
+    fs::rename(served.at("full0"), served.at("moved")).unwrap();
+    expect(
+        ["0", "1", "2", "sub/deep/file"]
+            .map(|name| format!("moved/{name}"))
+            .into(),
+    );
+    // It is watched there.
+    fs::write(served.at("moved/sub/new"), b"").unwrap();
+    watching.until(&["created moved/sub/new"]);
+    fs::write(served.at("end"), b"").unwrap();
+    let rest = watching.until(&["created end"]);
+    assert!(!rest.iter().any(|line| line.contains("loop/")), "{rest:?}");
 }
 
 #[test]
