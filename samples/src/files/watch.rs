@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A client's stream of changes.
 pub type Changes = ItemSender<Result<Change, Refusal>>;
@@ -35,7 +35,7 @@ pub type Changes = ItemSender<Result<Change, Refusal>>;
 const ORDERS_MAX: usize = 4096;
 /// Clients that watch at once: each change is sent to all.
 const WATCHERS_MAX: usize = 1024;
-/// How often watchers are looked after while nothing changes: those that have left go, those that have lost something
+/// How often watchers are looked after, whatever happens: those that have left go, those that have lost something
 /// are told.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -122,17 +122,25 @@ struct Watcher {
 
 impl Tower {
     fn run(mut self) {
+        let mut look_at = Instant::now();
         while !self.is_over.load(Ordering::SeqCst) {
             let order = match self.watchers.is_empty() {
                 true => self.orders.recv().map_err(RecvTimeoutError::from),
-                false => self.orders.recv_timeout(TICK),
+                false => self
+                    .orders
+                    .recv_timeout(look_at.duration_since(Instant::now())),
             };
             match order {
                 Ok(Order::Join(changes)) => self.join(changes),
                 Ok(Order::Changed(change)) => self.tell(&change),
                 Ok(Order::Appeared(name)) => self.appeared(name),
-                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => self.each(Watcher::look_after),
+                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Also if orders never cease.
+            if look_at <= Instant::now() {
+                self.each(Watcher::look_after);
+                look_at = Instant::now() + TICK;
             }
             if self.hear.has_lost.swap(false, Ordering::SeqCst) {
                 self.each(Watcher::has_lost);

@@ -5,7 +5,7 @@ use super::support::{Served, bytes};
 use rotor_net::rpc::{CallError, Channel, ClientConfig, ItemReceiver};
 use samples::files::name::Name;
 use samples::files::refusal::Refusal;
-use samples::files::service::{Piece, files};
+use samples::files::service::{Change, Piece, files};
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ type Pieces = ItemReceiver<Result<Piece, Refusal>>;
 /// What one worker does at once, and calls that one connection may have in flight.
 const TRANSFERS_MAX: usize = 512;
 const IN_FLIGHT_MAX: usize = 256;
+/// Who may watch at once, of all connections.
+const WATCHERS_MAX: usize = 1024;
 /// More than the windows and buffers of a stream hold.
 const LARGE: usize = 1 << 20;
 
@@ -62,6 +64,38 @@ fn what_is_too_much_at_once_is_refused_and_places_come_back() {
     under_way.pop();
     let deadline = Instant::now() + PATIENCE;
     while begin(last).is_err() {
+        assert!(Instant::now() < deadline, "the place does not come back");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn more_watchers_than_places_are_refused_and_places_come_back() {
+    let served = Served::new("watchers");
+    let clients: Vec<_> = (0..WATCHERS_MAX / IN_FLIGHT_MAX + 1)
+        .map(|_| client(&served))
+        .collect();
+    let begin = |n: usize| {
+        let mut changes = clients[n / IN_FLIGHT_MAX].watch().within(PATIENCE);
+        match changes.next_blocking() {
+            Some(Ok(Ok(Change::Watching))) => Ok(changes),
+            Some(Ok(Err(why))) => Err(why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut watching: Vec<_> = (0..WATCHERS_MAX)
+        .map(|n| begin(n).expect("there is a place"))
+        .collect();
+    assert_eq!(begin(WATCHERS_MAX).unwrap_err(), Refusal::Busy);
+    // All of them are told.
+    fs::create_dir(served.at("new")).unwrap();
+    for changes in &mut watching {
+        let created = Change::Created(Name::from("new"));
+        assert_eq!(changes.next_blocking(), Some(Ok(Ok(created))));
+    }
+    watching.pop();
+    let deadline = Instant::now() + PATIENCE;
+    while begin(WATCHERS_MAX).is_err() {
         assert!(Instant::now() < deadline, "the place does not come back");
         thread::sleep(Duration::from_millis(5));
     }
