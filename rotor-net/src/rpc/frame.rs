@@ -14,6 +14,7 @@
 
 use super::error::SessionError;
 use std::fmt;
+use std::hint::cold_path;
 
 /// Bytes of a header.
 pub(crate) const HEADER_BYTES: usize = 16;
@@ -209,9 +210,11 @@ pub(crate) fn front(input: &[u8], body_bytes_max: usize) -> Result<Front<'_>, Se
     };
     let body_bytes = word(0) as usize;
     let Some(kind) = Kind::from_byte(header[4]) else {
+        cold_path();
         return Err(SessionError::UnknownFrame { kind: header[4] });
     };
     if body_bytes > body_bytes_max {
+        cold_path();
         return Err(SessionError::FrameTooLong {
             bytes: body_bytes,
             bytes_max: body_bytes_max,
@@ -293,6 +296,7 @@ impl<'a> Opening<'a> {
         })
     }
 
+    #[inline(never)]
     fn read_flagged(flags: u8, body: &'a [u8]) -> Option<(Self, &'a [u8])> {
         if flags & !(DEADLINE | META | NAMED) != 0 {
             return None;

@@ -43,8 +43,7 @@ impl Arrived<'_> {
     /// [`SessionConfig::codec`](super::super::SessionConfig::codec).
     #[inline]
     pub fn request<Q: Wire>(&self) -> Result<Q, CallError> {
-        codec::decode(self.request, &self.shared.limits)
-            .map_err(|error| CallError::BadRequest(error.to_string().into()))
+        codec::decode(self.request, &self.shared.limits).map_err(bad_request)
     }
 
     /// What answers a call that has one reply. Of a one-way call, what is answered goes nowhere.
@@ -116,6 +115,11 @@ impl fmt::Debug for Arrived<'_> {
             .field("request_bytes", &self.request.len())
             .finish_non_exhaustive()
     }
+}
+
+#[cold]
+fn bad_request(error: CodecError) -> CallError {
+    CallError::BadRequest(error.to_string().into())
 }
 
 fn encode<T: Wire>(value: T, limits: &Limits, out: &mut Vec<u8>) -> Result<(), CallError> {

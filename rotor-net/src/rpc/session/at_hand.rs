@@ -11,7 +11,8 @@
 use super::super::error::CallError;
 use super::super::frame::{CallId, Header};
 use super::shared::check_length;
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
+use std::hint::cold_path;
 
 thread_local! {
     static DESK: Desk = const {
@@ -66,19 +67,24 @@ pub(super) fn holds(session: usize, call: CallId) -> bool {
     found.unwrap_or(false)
 }
 
-/// Calls `f` with where the call's answer is to be written, if it is at hand on this thread.
+/// Where the call's answer is to be written, if it is at hand on this thread.
 #[inline]
-pub(super) fn draft<R>(session: usize, call: CallId, f: impl FnOnce(Option<Draft<'_>>) -> R) -> R {
-    let mut f = Some(f);
-    let done = DESK.try_with(|desk| {
-        let draft = desk.holds(session, call).then(|| Draft::new(desk, call));
-        f.take().map(|f| f(draft))
+pub(super) fn draft(session: usize, call: CallId) -> Option<Draft> {
+    let found = DESK.try_with(|desk| {
+        desk.holds(session, call).then(|| {
+            // Whoever writes an answer does not find the call at hand.
+            desk.call.set(None);
+            desk.frames.take()
+        })
     });
-    match (done, f) {
-        (Ok(Some(result)), _) => result,
-        (_, Some(f)) => f(None),
-        _ => unreachable!("`f` was taken and not called"),
-    }
+    let frames = found.ok()??;
+    Some(Draft {
+        session,
+        call,
+        start: frames.len(),
+        frames,
+        is_complete: false,
+    })
 }
 
 /// The dispatch has ended, or the session: `take` gets its answers, if there are any.
@@ -96,6 +102,7 @@ pub(super) fn leave(session: usize, take: impl FnOnce(&[u8])) {
             frames.clear();
         }
         if frames.capacity() > KEPT_BYTES_MAX {
+            cold_path();
             *frames = Vec::new();
         }
     });
@@ -108,30 +115,16 @@ impl Desk {
     }
 }
 
-/// An answer that is being written. Dropped without one, its call is still at hand.
-pub(super) struct Draft<'a> {
-    desk: &'a Desk,
-    frames: RefMut<'a, Vec<u8>>,
-    start: usize,
+/// An answer that is being written, after those before it. Dropped without one, its call is still at hand.
+pub(super) struct Draft {
+    session: usize,
     call: CallId,
+    frames: Vec<u8>,
+    start: usize,
     is_complete: bool,
 }
 
-impl<'a> Draft<'a> {
-    #[inline]
-    fn new(desk: &'a Desk, call: CallId) -> Self {
-        // Whoever writes an answer does not find the call at hand, and so not `frames` borrowed.
-        desk.call.set(None);
-        let frames = desk.frames.borrow_mut();
-        Self {
-            desk,
-            start: frames.len(),
-            frames,
-            call,
-            is_complete: false,
-        }
-    }
-
+impl Draft {
     /// Answers: `encode` appends the body, of at most so many bytes.
     #[inline]
     pub fn write(
@@ -149,13 +142,22 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl Drop for Draft<'_> {
+impl Drop for Draft {
     #[inline]
     fn drop(&mut self) {
-        if !self.is_complete {
-            self.frames.truncate(self.start);
-            self.desk.call.set(Some(self.call));
-        }
+        let mut frames = std::mem::take(&mut self.frames);
+        // If the thread ends, nobody is left to be answered.
+        let _ = DESK.try_with(|desk| {
+            if desk.session.get() != self.session {
+                return;
+            }
+            if !self.is_complete {
+                cold_path();
+                frames.truncate(self.start);
+                desk.call.set(Some(self.call));
+            }
+            desk.frames.replace(frames);
+        });
     }
 }
 
@@ -184,9 +186,7 @@ mod tests {
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
     ) -> Option<Result<(), CallError>> {
         let header = Header::new(Kind::Reply, call(sequence));
-        draft(session, call(sequence), |draft| {
-            Some(draft?.write(header, 100, encode))
-        })
+        Some(draft(session, call(sequence))?.write(header, 100, encode))
     }
 
     fn left(session: usize) -> Vec<u8> {

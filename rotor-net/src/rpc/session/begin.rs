@@ -20,6 +20,7 @@ use super::setup::Setup;
 use crate::Conn;
 use rotor_fsm::Time;
 use std::cell::Cell;
+use std::hint::cold_path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,63 +40,105 @@ impl Open {
     ) -> Result<usize, SessionError> {
         self.check(header, setup)?;
         let (opening, request) = Opening::read(header.flags, body)?;
-        let info = setup.ranked(header, &opening)?;
-        let deadline = self.deadline(&opening, setup, conn);
-        let id = header.id;
-        let has_reply = header.kind == Kind::Call;
-        let objection = self.objection(&opening, info, setup);
-        let is_at_hand = self.has_desk
-            && objection.is_none()
-            && info.is_some_and(|info| info.kind == CallKind::Unary);
-        let flows = info.map_or_else(Flows::default, |info| Flows::of(info.kind, setup));
+        let came = Came {
+            header,
+            deadline: self.deadline(&opening, setup, conn),
+            opening,
+            request,
+            info: setup.ranked(header, opening.named.is_some())?,
+        };
+        let objection = self.objection(&came, setup);
+        match came.info {
+            Some(info) if self.has_desk && info.kind == CallKind::Unary && objection.is_none() => {
+                self.call_at_hand(&came, info, service, conn)
+            }
+            _ => self.call_in_table(&came, objection, service, setup, conn),
+        }
+    }
+
+    /// Most calls are answered by their handler: they need no place in the table.
+    #[inline]
+    fn call_at_hand<S: Serve>(
+        &mut self,
+        came: &Came<'_>,
+        info: &CallInfo,
+        service: &mut S,
+        conn: &mut Conn<'_, Session<S>>,
+    ) -> Result<usize, SessionError> {
+        let id = came.header.id;
+        let flows = Flows::default();
+        let is_taken = Cell::new(false);
+        at_hand::take_up(id);
+        let call = came.arrived(self.shared(), &flows, &is_taken);
+        let outcome = hand_over(call, info, came.opening.meta, service, conn);
+        self.conclude(id, outcome, &is_taken);
+        let (is_unanswered, waiting_bytes) = at_hand::put_down();
+        if is_unanswered {
+            self.enter_late(id, came.deadline)?;
+        }
+        Ok(waiting_bytes)
+    }
+
+    /// The call's handler has returned, and its answer is still to come.
+    #[inline(never)]
+    fn enter_late(&mut self, id: CallId, deadline: Time) -> Result<(), SessionError> {
+        self.shared().begin_late(id, deadline)?;
+        self.has_desk = false;
+        self.calls_due = self.calls_due.min(deadline);
+        Ok(())
+    }
+
+    /// All others: they are entered before their handler runs. One-way calls have no place.
+    #[inline(never)]
+    fn call_in_table<S: Serve>(
+        &mut self,
+        came: &Came<'_>,
+        objection: Option<Objection>,
+        service: &mut S,
+        setup: &Setup,
+        conn: &mut Conn<'_, Session<S>>,
+    ) -> Result<usize, SessionError> {
+        let id = came.header.id;
+        let has_reply = came.header.kind == Kind::Call;
+        let flows = came
+            .info
+            .map_or_else(Flows::default, |info| Flows::of(info.kind, setup));
         let mut waiting_bytes = 0;
-        if is_at_hand {
-            at_hand::take_up(id);
-        } else if has_reply {
-            waiting_bytes = self.shared().begin(id, deadline, flows.clone())?;
+        if has_reply {
+            waiting_bytes = self.shared().begin(id, came.deadline, flows.clone())?;
             self.has_desk = false;
         }
-        if let Some(error) = objection {
+        if let Some(objection) = objection {
             if has_reply {
-                self.shared().fail(id, &error);
+                self.shared().fail(id, &objection.into_error(setup));
             }
             return Ok(waiting_bytes);
         }
         flows.open(self.shared(), id);
         let is_taken = Cell::new(false);
-        let call = Arrived {
-            rank: header.number,
-            request,
-            shared: self.shared(),
-            id,
-            deadline,
-            flows: &flows,
-            is_taken: &is_taken,
+        let call = came.arrived(self.shared(), &flows, &is_taken);
+        let outcome = match came.info {
+            Some(info) => hand_over(call, info, came.opening.meta, service, conn),
+            None => hand_on(call, &came.opening, service, conn),
         };
-        let outcome = match info {
-            Some(info) => hand_over(call, info, opening.meta, service, conn),
-            None => hand_on(call, &opening, service, conn),
-        };
-        if !has_reply {
-            return Ok(waiting_bytes);
+        if has_reply {
+            self.conclude(id, outcome, &is_taken);
+            self.calls_due = self.calls_due.min(came.deadline);
         }
-        match outcome {
-            Some(Err(error)) => self.shared().fail(id, &error),
-            _ if is_taken.get() => {}
-            Some(Ok(())) => self.shared().fail(id, &CallError::Unanswered),
-            None => self.shared().fail(id, &CallError::Panicked),
-        }
-        if is_at_hand {
-            let is_unanswered;
-            (is_unanswered, waiting_bytes) = at_hand::put_down();
-            if !is_unanswered {
-                return Ok(waiting_bytes);
-            }
-            self.shared().begin_late(id, deadline)?;
-            self.has_desk = false;
-        }
-        self.calls_due = self.calls_due.min(deadline);
         Ok(waiting_bytes)
+    }
+
+    /// The handler has returned. A call of which nothing is left that could answer fails.
+    #[inline]
+    fn conclude(&self, id: CallId, outcome: Outcome, is_taken: &Cell<bool>) {
+        let error = match outcome {
+            Some(Ok(())) if is_taken.get() => return,
+            None if is_taken.get() => return,
+            Some(Ok(())) => CallError::Unanswered,
+            None => CallError::Panicked,
+            Some(Err(error)) => error,
+        };
+        self.shared().fail(id, &error);
     }
 
     /// Whether the call is the next one, and in a place that there is.
@@ -103,24 +146,29 @@ impl Open {
     fn check(&mut self, header: Header, setup: &Setup) -> Result<(), SessionError> {
         let expected = self.next_sequence;
         if self.has_last_call {
+            cold_path();
             return Err(unexpected(header.kind));
         }
         if header.id.sequence != expected {
+            cold_path();
             let got = header.id.sequence;
             return Err(SessionError::OutOfOrder { expected, got });
         }
         self.next_sequence = expected.wrapping_add(1);
+        let slot = header.id.slot;
         let in_flight_max = setup.in_flight_max;
-        match header.kind {
-            Kind::OneWay if header.id.slot != u32::MAX => Err(SessionError::BadFrame {
-                what: "a one-way call without a slot",
-            }),
-            Kind::Call
-                if header.id.slot as usize >= in_flight_max || header.id.slot == u32::MAX =>
-            {
-                Err(SessionError::TooManyCalls { in_flight_max })
+        if header.kind == Kind::OneWay {
+            match slot {
+                u32::MAX => Ok(()),
+                _ => Err(SessionError::BadFrame {
+                    what: "a one-way call without a slot",
+                }),
             }
-            _ => Ok(()),
+        } else if slot as usize >= in_flight_max || slot == u32::MAX {
+            cold_path();
+            Err(SessionError::TooManyCalls { in_flight_max })
+        } else {
+            Ok(())
         }
     }
 
@@ -145,28 +193,79 @@ impl Open {
 
     /// Why the call is not to be begun.
     #[inline]
-    fn objection(
-        &self,
-        opening: &Opening<'_>,
-        info: Option<&CallInfo>,
-        setup: &Setup,
-    ) -> Option<CallError> {
-        let meta_bytes_max = usize::from(setup.config.meta_bytes_max);
+    fn objection(&self, came: &Came<'_>, setup: &Setup) -> Option<Objection> {
+        let meta_bytes = came.opening.meta.len();
         if self.is_draining {
-            Some(CallError::Draining)
-        } else if opening.deadline_ms == Some(0) {
-            Some(CallError::TimedOut)
-        } else if opening.meta.len() > meta_bytes_max {
-            let bytes = opening.meta.len();
-            let words = format!("{bytes} bytes of metadata, of at most {meta_bytes_max}");
-            Some(CallError::BadRequest(words.into()))
-        } else if info.is_none() && setup.config.unknown != Unknown::Proxy {
-            Some(CallError::Unknown)
+            Some(Objection::Draining)
+        } else if came.opening.deadline_ms == Some(0) {
+            Some(Objection::TimedOut)
+        } else if meta_bytes > usize::from(setup.config.meta_bytes_max) {
+            Some(Objection::MetaTooLong(meta_bytes))
+        } else if came.info.is_none() && setup.config.unknown != Unknown::Proxy {
+            Some(Objection::Unknown)
         } else if Arc::strong_count(self.shared()) > setup.halves_max {
-            let words = "too much of what this client has cancelled is still worked on";
-            Some(CallError::Refused(words.into()))
+            Some(Objection::TooMuchKept)
         } else {
             None
+        }
+    }
+}
+
+/// A call that has come.
+struct Came<'a> {
+    header: Header,
+    opening: Opening<'a>,
+    request: &'a [u8],
+    deadline: Time,
+    /// What is called; `None` if it is not on the menu.
+    info: Option<&'static CallInfo>,
+}
+
+impl<'a> Came<'a> {
+    /// What its handler gets.
+    #[inline]
+    fn arrived(
+        &'a self,
+        shared: &'a Arc<super::Shared>,
+        flows: &'a Flows,
+        is_taken: &'a Cell<bool>,
+    ) -> Arrived<'a> {
+        Arrived {
+            rank: self.header.number,
+            request: self.request,
+            shared,
+            id: self.header.id,
+            deadline: self.deadline,
+            flows,
+            is_taken,
+        }
+    }
+}
+
+/// Why a call is not begun.
+enum Objection {
+    Draining,
+    TimedOut,
+    MetaTooLong(usize),
+    Unknown,
+    TooMuchKept,
+}
+
+impl Objection {
+    fn into_error(self, setup: &Setup) -> CallError {
+        match self {
+            Self::Draining => CallError::Draining,
+            Self::TimedOut => CallError::TimedOut,
+            Self::MetaTooLong(bytes) => {
+                let most = setup.config.meta_bytes_max;
+                let words = format!("{bytes} bytes of metadata, of at most {most}");
+                CallError::BadRequest(words.into())
+            }
+            Self::Unknown => CallError::Unknown,
+            Self::TooMuchKept => {
+                let words = "too much of what this client has cancelled is still worked on";
+                CallError::Refused(words.into())
+            }
         }
     }
 }
@@ -180,19 +279,23 @@ impl Setup {
     fn ranked(
         &self,
         header: Header,
-        opening: &Opening<'_>,
+        is_named: bool,
     ) -> Result<Option<&'static CallInfo>, SessionError> {
-        let info = match opening.named {
-            None => self.ranks.get(usize::from(header.number)).copied(),
-            Some(_) => None,
+        let info = match is_named {
+            false => self.ranks.get(usize::from(header.number)).copied(),
+            true => None,
         };
         match info {
             Some(info) if (info.kind == CallKind::OneWay) != (header.kind == Kind::OneWay) => {
+                cold_path();
                 Err(unexpected(header.kind))
             }
-            None if self.config.unknown == Unknown::Close => Err(SessionError::UnknownCall {
-                rank: header.number,
-            }),
+            None if self.config.unknown == Unknown::Close => {
+                cold_path();
+                Err(SessionError::UnknownCall {
+                    rank: header.number,
+                })
+            }
             found => Ok(found),
         }
     }

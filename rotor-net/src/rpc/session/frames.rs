@@ -74,6 +74,7 @@ impl<S: Serve> Session<S> {
 
 /// All frames but calls.
 impl Open {
+    #[inline(never)]
     fn rare(&mut self, kind: Kind, header: Header, body: &[u8]) -> Result<(), SessionError> {
         match kind {
             Kind::Item | Kind::End | Kind::Credit | Kind::Cancel => {

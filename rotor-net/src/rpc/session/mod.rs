@@ -202,6 +202,7 @@ enum Read {
 
 impl<S: Serve> Session<S> {
     /// The client begins.
+    #[cold]
     fn greeted(&mut self, input: &[u8], conn: &mut Conn<'_, Self>) -> Result<Read, SessionError> {
         let part = Ok(Read::Part(input.len()));
         if handshake::read_preamble(input)?.is_none() {

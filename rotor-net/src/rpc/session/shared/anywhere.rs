@@ -30,18 +30,29 @@ impl<W: Rouse> Shared<W> {
     pub fn reply(&self, id: CallId, encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>) {
         let header = Header::new(Kind::Reply, id);
         let bytes_max = self.body_bytes_max();
-        let answered = at_hand::draft(self.key(), id, |draft| match draft {
+        let answered = match at_hand::draft(self.key(), id) {
             Some(draft) => draft.write(header, bytes_max, encode),
-            None => with_scratch(|body| {
-                encode(body)?;
-                check_length(body.len(), bytes_max)?;
-                self.put(header, body);
-                Ok(())
-            }),
-        });
+            None => self.put_reply(header, bytes_max, encode),
+        };
         if let Err(error) = answered {
             self.fail(id, &error);
         }
+    }
+
+    /// Of a call that is not at hand.
+    #[inline(never)]
+    fn put_reply(
+        &self,
+        header: Header,
+        bytes_max: usize,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<(), CallError>,
+    ) -> Result<(), CallError> {
+        with_scratch(|body| {
+            encode(body)?;
+            check_length(body.len(), bytes_max)?;
+            self.put(header, body);
+            Ok(())
+        })
     }
 
     /// The call fails, unless it is over.
@@ -51,7 +62,7 @@ impl<W: Rouse> Shared<W> {
         let bytes_max = self.body_bytes_max();
         let words = words[..words.floor_char_boundary(bytes_max)].as_bytes();
         let header = Header::new(Kind::Fail, id).with_number(code as u16);
-        at_hand::draft(self.key(), id, |draft| match draft {
+        match at_hand::draft(self.key(), id) {
             Some(draft) => {
                 let _ = draft.write(header, bytes_max, |body| {
                     body.extend_from_slice(words);
@@ -61,7 +72,7 @@ impl<W: Rouse> Shared<W> {
             None => {
                 self.put(header, words);
             }
-        });
+        }
     }
 
     /// Appends a frame of a call, which ends it if it is of such a kind. False if the call is over.
