@@ -42,11 +42,16 @@ impl<'a> Encoder<'a> {
     /// ten bytes at most would be copied as a slice of any length.
     #[inline]
     fn varint(&mut self, value: u64) -> Result<(), Fault> {
-        let (bytes, len) = varint(value);
         let Output {
             bytes: out,
             len_max,
         } = &mut self.wire.output;
+        // Numbers of variants, and most lengths.
+        if value < 1 << 7 && out.len() < *len_max {
+            out.push(value as u8);
+            return Ok(());
+        }
+        let (bytes, len) = varint(value);
         let len_after = out.len() + len;
         if len_after > *len_max {
             return Err(self.too_long());

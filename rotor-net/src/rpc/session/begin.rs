@@ -16,7 +16,7 @@ use super::at_hand;
 use super::calls::Flows;
 use super::frames::unexpected;
 use super::open::Open;
-use super::setup::Setup;
+use super::setup::{Rank, Setup};
 use crate::Conn;
 use rotor_fsm::Time;
 use std::cell::Cell;
@@ -45,12 +45,12 @@ impl Open {
             deadline: self.deadline(&opening, setup, conn),
             opening,
             request,
-            info: setup.ranked(header, opening.named.is_some())?,
+            rank: setup.ranked(header, opening.named.is_some())?,
         };
         let objection = self.objection(&came, setup);
-        match came.info {
-            Some(info) if self.has_desk && info.kind == CallKind::Unary && objection.is_none() => {
-                self.call_at_hand(&came, info, service, conn)
+        match came.rank {
+            Some(rank) if self.has_desk && rank.kind == CallKind::Unary && objection.is_none() => {
+                self.call_at_hand(&came, rank.info, service, conn)
             }
             _ => self.call_in_table(&came, objection, service, setup, conn),
         }
@@ -101,8 +101,8 @@ impl Open {
         let id = came.header.id;
         let has_reply = came.header.kind == Kind::Call;
         let flows = came
-            .info
-            .map_or_else(Flows::default, |info| Flows::of(info.kind, setup));
+            .rank
+            .map_or_else(Flows::default, |rank| Flows::of(rank.kind, setup));
         let mut waiting_bytes = 0;
         if has_reply {
             waiting_bytes = self.shared().begin(id, came.deadline, flows.clone())?;
@@ -117,8 +117,8 @@ impl Open {
         flows.open(self.shared(), id);
         let is_taken = Cell::new(false);
         let call = came.arrived(self.shared(), &flows, &is_taken);
-        let outcome = match came.info {
-            Some(info) => hand_over(call, info, came.opening.meta, service, conn),
+        let outcome = match came.rank {
+            Some(rank) => hand_over(call, rank.info, came.opening.meta, service, conn),
             None => hand_on(call, &came.opening, service, conn),
         };
         if has_reply {
@@ -156,7 +156,7 @@ impl Open {
         }
         self.next_sequence = expected.wrapping_add(1);
         let slot = header.id.slot;
-        let in_flight_max = setup.in_flight_max;
+        let in_flight_max = setup.per_call.in_flight_max;
         if header.kind == Kind::OneWay {
             match slot {
                 u32::MAX => Ok(()),
@@ -180,7 +180,7 @@ impl Open {
         setup: &Setup,
         conn: &mut Conn<'_, Session<S>>,
     ) -> Time {
-        let longest = setup.config.deadline_max;
+        let longest = setup.per_call.deadline_max;
         let wait = match opening.deadline_ms {
             Some(ms) => longest.min(Duration::from_millis(ms.into())),
             None => longest,
@@ -199,11 +199,11 @@ impl Open {
             Some(Objection::Draining)
         } else if came.opening.deadline_ms == Some(0) {
             Some(Objection::TimedOut)
-        } else if meta_bytes > usize::from(setup.config.meta_bytes_max) {
+        } else if meta_bytes > usize::from(setup.per_call.meta_bytes_max) {
             Some(Objection::MetaTooLong(meta_bytes))
-        } else if came.info.is_none() && setup.config.unknown != Unknown::Proxy {
+        } else if came.rank.is_none() && setup.config.unknown != Unknown::Proxy {
             Some(Objection::Unknown)
-        } else if Arc::strong_count(self.shared()) > setup.halves_max {
+        } else if Arc::strong_count(self.shared()) > setup.per_call.halves_max {
             Some(Objection::TooMuchKept)
         } else {
             None
@@ -218,7 +218,7 @@ struct Came<'a> {
     request: &'a [u8],
     deadline: Time,
     /// What is called; `None` if it is not on the menu.
-    info: Option<&'static CallInfo>,
+    rank: Option<Rank>,
 }
 
 impl<'a> Came<'a> {
@@ -257,7 +257,7 @@ impl Objection {
             Self::Draining => CallError::Draining,
             Self::TimedOut => CallError::TimedOut,
             Self::MetaTooLong(bytes) => {
-                let most = setup.config.meta_bytes_max;
+                let most = setup.per_call.meta_bytes_max;
                 let words = format!("{bytes} bytes of metadata, of at most {most}");
                 CallError::BadRequest(words.into())
             }
@@ -276,17 +276,13 @@ impl Setup {
     /// # Errors
     /// If such calls end the session, or if it is no call of the kind that the frame says.
     #[inline]
-    fn ranked(
-        &self,
-        header: Header,
-        is_named: bool,
-    ) -> Result<Option<&'static CallInfo>, SessionError> {
-        let info = match is_named {
-            false => self.ranks.get(usize::from(header.number)).copied(),
+    fn ranked(&self, header: Header, is_named: bool) -> Result<Option<Rank>, SessionError> {
+        let rank = match is_named {
+            false => self.per_call.ranks.get(usize::from(header.number)).copied(),
             true => None,
         };
-        match info {
-            Some(info) if (info.kind == CallKind::OneWay) != (header.kind == Kind::OneWay) => {
+        match rank {
+            Some(rank) if (rank.kind == CallKind::OneWay) != (header.kind == Kind::OneWay) => {
                 cold_path();
                 Err(unexpected(header.kind))
             }

@@ -31,7 +31,7 @@ impl<S: Serve> Session<S> {
         let high_bytes = open.shared().bounds.high_bytes;
         let mut left = input;
         for _ in 0..FRAMES_PER_DISPATCH {
-            match front(left, self.setup.frame_bytes_max)? {
+            match front(left, self.setup.per_call.frame_bytes_max)? {
                 Front::Frame(header, body, rest) => {
                     let waiting_bytes = self.frame(header, body, conn)?;
                     left = rest;

@@ -7,7 +7,7 @@ use super::super::serve::Serve;
 use super::Session;
 use super::setup::Setup;
 use super::shared::{Bounds, Settled, Shared};
-use crate::Conn;
+use crate::{Conn, Out};
 use rotor_fsm::Time;
 use std::sync::Arc;
 
@@ -76,10 +76,10 @@ impl Open {
         let settled = self.shared().settle(
             || own.waker(),
             |waiting| {
-                let room = out.bytes_max.saturating_sub(out.queued());
-                let taken = waiting.len().min(room);
-                // Output that was ended or failed takes what goes nowhere; there is room for all else.
-                let _ = out.write(&waiting[..taken]);
+                let taken = match out.write(waiting) {
+                    Ok(()) => waiting.len(),
+                    Err(_) => write_part(&mut out, waiting),
+                };
                 (taken, out.queued())
             },
         )?;
@@ -133,6 +133,16 @@ impl Open {
             .say(Header::new(Kind::Ping, CallId::default()), &[]);
         Ok(())
     }
+}
+
+/// Writes as much as there is room for, and answers how much that was.
+#[cold]
+fn write_part(out: &mut Out<'_>, waiting: &[u8]) -> usize {
+    let room = out.bytes_max.saturating_sub(out.queued());
+    let taken = waiting.len().min(room);
+    // Output that was ended takes what goes nowhere.
+    let _ = out.write(&waiting[..taken]);
+    taken
 }
 
 #[cfg(all(test, not(loom)))]

@@ -1,6 +1,6 @@
 //! `Setup`: what all sessions of a thread with the same service and configuration share: the menu, resolved and encoded.
 
-use super::super::call::{CallInfo, ServiceInfo};
+use super::super::call::{CallInfo, CallKind, ServiceInfo};
 use super::super::codec::{CodecError, Limits};
 use super::super::config::{SessionConfig, Unknown};
 use super::super::frame::HEADER_BYTES;
@@ -10,6 +10,7 @@ use std::any::TypeId;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shared by the sessions of a thread.
 pub(super) struct Setup {
@@ -17,16 +18,33 @@ pub(super) struct Setup {
     input_bytes_max: usize,
     pub config: Arc<SessionConfig>,
     pub limits: Arc<Limits>,
-    /// What each rank calls.
-    pub ranks: Vec<&'static CallInfo>,
+    pub per_call: PerCall,
+    /// Preamble and `Welcome`.
+    pub welcome: Box<[u8]>,
+}
+
+/// What each call is looked at by: in one line of the processor's cache, since between two calls that come one by one the
+/// kernel fills the cache.
+#[repr(align(64))]
+pub(super) struct PerCall {
     /// The longest body of a frame that is taken.
     pub frame_bytes_max: usize,
     pub in_flight_max: usize,
     /// Replies, senders and receivers that may be kept, of calls that are over too. A call has three at most, and the
     /// session counts as one.
     pub halves_max: usize,
-    /// Preamble and `Welcome`.
-    pub welcome: Box<[u8]>,
+    pub deadline_max: Duration,
+    pub meta_bytes_max: u16,
+    /// What each rank calls.
+    pub ranks: Box<[Rank]>,
+}
+
+/// A version of a call, by its position on the menu.
+#[derive(Clone, Copy)]
+pub(super) struct Rank {
+    pub info: &'static CallInfo,
+    /// As the call's.
+    pub kind: CallKind,
 }
 
 /// Setups that a thread keeps: of programs that make a configuration for each connection, the last few.
@@ -72,7 +90,11 @@ impl Setup {
         input_bytes_max: usize,
     ) -> Result<Self, CodecError> {
         let calls = info.calls.iter();
-        let ranks = calls.flat_map(|call| call.versions.iter().map(move |_| call));
+        let rank = |info: &'static CallInfo| Rank {
+            info,
+            kind: info.kind,
+        };
+        let ranks = calls.flat_map(|call| call.versions.iter().map(move |_| rank(call)));
         let frame_bytes_max = config
             .frame_bytes_max()
             .min(input_bytes_max.saturating_sub(HEADER_BYTES));
@@ -95,11 +117,25 @@ impl Setup {
             input_bytes_max,
             config: config.clone(),
             limits: Arc::new(config.codec.clone()),
-            ranks: ranks.collect(),
-            frame_bytes_max,
-            in_flight_max,
-            halves_max: in_flight_max.saturating_mul(4).saturating_add(1),
+            per_call: PerCall {
+                frame_bytes_max,
+                in_flight_max,
+                halves_max: in_flight_max.saturating_mul(4).saturating_add(1),
+                deadline_max: config.deadline_max,
+                meta_bytes_max: config.meta_bytes_max,
+                ranks: ranks.collect(),
+            },
             welcome: welcome.into(),
         })
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_each_call_needs_is_in_one_cache_line() {
+        assert_eq!(size_of::<PerCall>(), 64);
     }
 }
