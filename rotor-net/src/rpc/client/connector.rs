@@ -58,6 +58,8 @@ struct Core {
     /// No more calls come.
     is_closing: bool,
     orders: Vec<Order>,
+    /// The deadline that the machine has.
+    armed: Time,
 }
 
 enum State {
@@ -92,6 +94,7 @@ impl<C: 'static> Machine for Connector<C> {
             is_wanted: false,
             is_closing: false,
             orders: Vec::new(),
+            armed: Time::NEVER,
         });
         core.run(scope)
     }
@@ -102,13 +105,14 @@ impl<C: 'static> Machine for Connector<C> {
         on: HandleId,
         scope: &mut Scope<'_, Self>,
     ) -> Result<Response<Self>> {
-        self.core.shared().nudge.set_busy(true);
+        self.core.shared().nudge.work();
         self.core.event(event, on, scope);
         self.core.run(scope)
     }
 
     fn timeout(mut self, scope: &mut Scope<'_, Self>) -> Result<Response<Self>> {
-        self.core.shared().nudge.set_busy(true);
+        self.core.shared().nudge.work();
+        self.core.armed = Time::NEVER;
         self.core.expire(scope);
         self.core.run(scope)
     }
@@ -136,16 +140,18 @@ impl Core {
         scope: &mut Scope<'_, Connector<C>>,
     ) -> Result<Response<Connector<C>>> {
         for round in 1.. {
-            self.shared().nudge.set_busy(true);
-            let orders = self.take_orders();
+            self.shared().nudge.work();
+            self.take_orders();
             // What was left on the links before an order was given leaves before what the order is about.
             self.with_links(|link| link.flush(scope));
-            self.carry_out(orders, scope);
+            if !self.orders.is_empty() {
+                self.carry_out(scope);
+            }
             self.connect_if_wanted(scope);
             self.send(scope);
             self.close_what_is_done(scope);
             self.with_links(|link| link.write(scope));
-            self.shared().nudge.set_busy(false);
+            self.shared().nudge.rest();
             if !self.has_news() {
                 break;
             }
@@ -159,11 +165,15 @@ impl Core {
             return Ok(Response::done());
         }
         let deadline = self.next_deadline();
-        let connector = Connector {
+        let is_moved = deadline != std::mem::replace(&mut self.armed, deadline);
+        let response = Response::of(Connector {
             core: self,
             context: PhantomData,
-        };
-        Ok(Response::of(connector).deadline(deadline))
+        });
+        Ok(match is_moved {
+            true => response.deadline(deadline),
+            false => response,
+        })
     }
 
     /// Whether there is more to be done already.
@@ -174,15 +184,27 @@ impl Core {
             State::Up(link) => !self.queue.is_empty() && link.has_room(),
             _ => false,
         };
-        can_send || has_orders || self.links().any(Link::has_news)
+        can_send
+            || has_orders
+            || self.current().is_some_and(Link::has_news)
+            || self.leaving.iter().any(Link::has_news)
     }
 
-    fn links(&self) -> impl Iterator<Item = &Link> {
-        let current = match &self.state {
-            State::Up(link) => Some(&**link),
+    /// The connection that calls go to, as far as it stands.
+    #[inline]
+    fn current(&self) -> Option<&Link> {
+        match &self.state {
+            State::Up(link) => Some(link),
             _ => None,
-        };
-        current.into_iter().chain(&self.leaving)
+        }
+    }
+
+    #[inline]
+    fn current_mut(&mut self) -> Option<&mut Link> {
+        match &mut self.state {
+            State::Up(link) => Some(link),
+            _ => None,
+        }
     }
 
     fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
@@ -193,17 +215,12 @@ impl Core {
         current.into_iter().chain(&mut self.leaving)
     }
 
-    fn take_orders(&mut self) -> Vec<Order> {
-        let mut orders = std::mem::take(&mut self.orders);
-        self.shared().take_orders(&mut orders);
-        orders
+    fn take_orders(&mut self) {
+        self.guard.shared.take_orders(&mut self.orders);
     }
 
-    fn carry_out<C: 'static>(
-        &mut self,
-        mut orders: Vec<Order>,
-        scope: &mut Scope<'_, Connector<C>>,
-    ) {
+    fn carry_out<C: 'static>(&mut self, scope: &mut Scope<'_, Connector<C>>) {
+        let mut orders = std::mem::take(&mut self.orders);
         let (mut purges, mut now) = (false, None);
         for order in orders.drain(..) {
             match order {
@@ -288,7 +305,10 @@ impl Core {
 
     /// Those that have something to say.
     fn with_links(&mut self, mut f: impl FnMut(&mut Link)) {
-        for link in self.links_mut() {
+        if let Some(link) = self.current_mut() {
+            f(link);
+        }
+        for link in &mut self.leaving {
             if !link.is_lingering() {
                 f(link);
             }
@@ -300,8 +320,9 @@ impl Core {
             State::Connecting { until, .. } | State::Resting { until } => until,
             _ => Time::NEVER,
         };
-        let links = self.links().map(Link::next_deadline);
-        links.fold(own.min(self.earliest), Time::min)
+        let current = self.current().map_or(Time::NEVER, Link::next_deadline);
+        let leaving = self.leaving.iter().map(Link::next_deadline);
+        leaving.fold(own.min(self.earliest).min(current), Time::min)
     }
 
     /// Nothing is left to be done, and nothing will come.

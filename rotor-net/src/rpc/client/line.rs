@@ -4,6 +4,7 @@
 //! over is refused. What is appended is taken by the machine, which was woken or is about to look.
 
 use super::gauge::Gauge;
+use super::nudge::Left;
 use super::shared::Shared;
 use crate::rpc::frame::{CallId, Header, Kind};
 use crate::rpc::line::Line;
@@ -15,6 +16,8 @@ pub(crate) struct ClientLine {
     /// Bytes that waited for the kernel when the machine last took what is here, and what has come since. Changed under
     /// the lock.
     gauge: Gauge,
+    /// Whether `out` has something.
+    left: Left,
 }
 
 /// Credits that may wait in any case: those of as many streams as there are at once, for a peer that just has not read yet.
@@ -37,6 +40,7 @@ impl ClientLine {
             shared: shared.clone(),
             state: Mutex::default(),
             gauge: Gauge::new(shared.config.queued_bytes_max),
+            left: Left::nothing(),
         })
     }
 
@@ -68,13 +72,15 @@ impl ClientLine {
     /// The connection is over: nothing is taken any more.
     pub fn close_all(&self) {
         let mut state = self.lock();
+        self.left.taken();
         let old = std::mem::take(&mut *state);
         drop(state);
         drop(old);
     }
 
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.lock().out.is_empty()
+        !self.left.is_there()
     }
 
     /// Credits that may wait for the peer, in bytes.
@@ -90,6 +96,7 @@ impl ClientLine {
     /// Swaps what waits here for this buffer, which is empty. So much waits for the kernel already.
     pub fn take(&self, out: &mut Vec<u8>, queued_bytes: usize) {
         let mut state = self.lock();
+        self.left.taken();
         std::mem::swap(&mut state.out, out);
         state.credit_bytes = 0;
         self.gauge.set(queued_bytes + out.len());
@@ -116,8 +123,9 @@ impl Line for ClientLine {
             state.is_overfull |= state.credit_bytes > self.credit_bytes_max();
         }
         self.gauge.add(bytes);
+        let is_first = self.left.leave();
         drop(state);
-        if before == 0 {
+        if is_first {
             self.shared.nudge.wake();
         }
         true

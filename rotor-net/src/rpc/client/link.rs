@@ -14,6 +14,8 @@ pub(super) struct Link {
     phase: Phase,
     /// The socket has as much as it should.
     is_blocked: bool,
+    /// What the session's line was last told that waits.
+    told_bytes: usize,
 }
 
 enum Phase {
@@ -44,6 +46,7 @@ impl Link {
             session,
             phase: Phase::Greeting { until },
             is_blocked: false,
+            told_bytes: 0,
         }
     }
 
@@ -107,7 +110,10 @@ impl Link {
                 return;
             }
             let queued = scope.parts(&self.socket).out.peek_queued();
-            self.session.line.take(&mut self.session.out, queued);
+            if queued != self.told_bytes || !self.session.line.is_empty() {
+                self.session.line.take(&mut self.session.out, queued);
+                self.told_bytes = queued + self.session.out.len();
+            }
             if self.session.out.is_empty() {
                 break;
             }
@@ -119,6 +125,9 @@ impl Link {
 
     /// Writes what the session has, as far as there is room.
     pub fn write<M: Machine>(&mut self, scope: &mut Scope<'_, M>) {
+        if !self.is_blocked && self.session.out.is_empty() {
+            return;
+        }
         let is_written = self.write_pieces(scope);
         let queued = scope.parts(&self.socket).out.peek_queued();
         self.is_blocked = !is_written || queued >= self.session.queued_bytes_max();

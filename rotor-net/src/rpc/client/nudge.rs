@@ -1,14 +1,14 @@
 //! `Nudge`: how whoever has left something for the connection's machine sees to it that the machine looks.
 //!
 //! The machine looks at the end of everything that it does, so while it is busy nobody need wake it. No news is missed:
-//! who leaves some does so first and asks then whether the machine is busy; the machine says first that it is not and
-//! looks then. (What is left is under a lock, which both take: if the machine does not see it, its lock was given back
-//! before, and with it the word that the machine is not busy any more.)
+//! who leaves some says so ([`Left`]) and asks then whether the machine is busy; the machine says that it is not and
+//! looks then. Each has a fence between the two, so one of them sees the other. What is left is under a lock, which the
+//! machine takes only when something was.
 
 #[cfg(loom)]
-use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering, fence};
 #[cfg(not(loom))]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 use std::sync::OnceLock;
 
@@ -41,12 +41,14 @@ impl<W: Wakes> Nudge<W> {
     pub fn arm(&self, waker: W) {
         // There is one machine.
         let _ = self.waker.set(waker);
+        fence(Ordering::SeqCst);
     }
 
-    /// Something was left for the machine.
+    /// Something was [left](Left::leave) for the machine.
     #[inline]
     pub fn wake(&self) {
-        if !self.is_busy.load(Ordering::Acquire) {
+        fence(Ordering::SeqCst);
+        if !self.is_busy.load(Ordering::Relaxed) {
             self.wake_anyway();
         }
     }
@@ -58,9 +60,48 @@ impl<W: Wakes> Nudge<W> {
         }
     }
 
-    /// The machine's: it will look before it is no longer busy.
-    pub fn set_busy(&self, is_busy: bool) {
-        self.is_busy.store(is_busy, Ordering::Release);
+    /// The machine's: it will look before it rests.
+    #[inline]
+    pub fn work(&self) {
+        self.is_busy.store(true, Ordering::Relaxed);
+    }
+
+    /// The machine's: it looks after this, and unless it finds something it looks no more until it is woken.
+    #[inline]
+    pub fn rest(&self) {
+        self.is_busy.store(false, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// Whether something was left in a place. Changed under the place's lock, looked at without.
+pub(super) struct Left(AtomicBool);
+
+impl Left {
+    pub fn nothing() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Something was left. Whether nothing was there before: then, without the lock, the machine is to be
+    /// [woken](Nudge::wake).
+    #[inline]
+    pub fn leave(&self) -> bool {
+        let was_there = self.0.load(Ordering::Relaxed);
+        if !was_there {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        !was_there
+    }
+
+    /// It is taken.
+    #[inline]
+    pub fn taken(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -82,28 +123,38 @@ mod loom_tests {
     fn loom_what_is_left_is_seen_or_wakes_the_machine() {
         loom::model(|| {
             let woken = Arc::new(AtomicUsize::new(0));
-            let shared = Arc::new((Nudge::new(), Mutex::new(0)));
+            let shared = Arc::new((Nudge::new(), Left::nothing(), Mutex::new(0)));
             shared.0.arm(Counting(woken.clone()));
             let others = shared.clone();
             let thread = loom::thread::spawn(move || {
                 for _ in 0..2 {
-                    *others.1.lock().unwrap() += 1;
-                    others.0.wake();
+                    let (nudge, left, place) = &*others;
+                    let mut place = place.lock().unwrap();
+                    *place += 1;
+                    let is_first = left.leave();
+                    drop(place);
+                    if is_first {
+                        nudge.wake();
+                    }
                 }
             });
             // One dispatch, as the machine's.
-            let (nudge, left) = &*shared;
+            let (nudge, left, place) = &*shared;
             let mut taken = 0;
             loop {
-                nudge.set_busy(true);
-                taken += std::mem::take(&mut *left.lock().unwrap());
-                nudge.set_busy(false);
-                if *left.lock().unwrap() == 0 {
+                nudge.work();
+                if left.is_there() {
+                    let mut place = place.lock().unwrap();
+                    left.taken();
+                    taken += std::mem::take(&mut *place);
+                }
+                nudge.rest();
+                if !left.is_there() {
                     break;
                 }
             }
             thread.join().unwrap();
-            let is_left = *left.lock().unwrap();
+            let is_left = *place.lock().unwrap();
             assert_eq!(taken + is_left, 2);
             assert!(
                 is_left == 0 || woken.load(Ordering::SeqCst) > 0,

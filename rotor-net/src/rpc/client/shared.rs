@@ -7,7 +7,7 @@
 //! taken, so every call that was is in `orders`, or with the machine.
 
 use super::call::ClientCall;
-use super::nudge::Nudge;
+use super::nudge::{Left, Nudge};
 use super::state::{ChannelState, ServerInfo};
 use crate::rpc::guard::guarded;
 use crate::rpc::{CallError, ClientConfig};
@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     /// Channels, and calls that have not begun.
     handles: AtomicUsize,
     state: Mutex<State>,
+    /// Whether there are orders.
+    ordered: Left,
     /// Told when the state of the connection changes.
     changed: Condvar,
 }
@@ -68,6 +70,7 @@ impl Shared {
                 server: None,
                 watchers: Vec::new(),
             }),
+            ordered: Left::nothing(),
             changed: Condvar::new(),
         })
     }
@@ -99,15 +102,12 @@ impl Shared {
             return;
         }
         state.closed = Some(CallError::Closed);
-        state.orders.push(Order::Close);
-        drop(state);
-        self.nudge.wake();
+        self.order(state, Order::Close);
     }
 
     /// Makes a connection, though nothing is called yet.
     pub fn connect(&self) {
-        self.lock().orders.push(Order::Connect);
-        self.nudge.wake();
+        self.order(self.lock(), Order::Connect);
     }
 
     /// Takes a call.
@@ -125,16 +125,22 @@ impl Shared {
             return Err(CallError::Full { what, max });
         }
         state.waiting += 1;
-        state.orders.push(Order::Begin(call.clone()));
-        drop(state);
-        self.nudge.wake();
+        self.order(state, Order::Begin(call.clone()));
         Ok(())
     }
 
     /// A call that was begun is over, by the will of this side.
     pub fn cancelled(&self, call: &Arc<dyn ClientCall>) {
-        self.lock().orders.push(Order::Cancelled(call.clone()));
-        self.nudge.wake();
+        self.order(self.lock(), Order::Cancelled(call.clone()));
+    }
+
+    fn order(&self, mut state: MutexGuard<'_, State>, order: Order) {
+        state.orders.push(order);
+        let is_first = self.ordered.leave();
+        drop(state);
+        if is_first {
+            self.nudge.wake();
+        }
     }
 
     pub fn now(&self) -> ChannelState {
@@ -181,15 +187,23 @@ impl Shared {
 /// The machine's side.
 impl Shared {
     /// Swaps what was ordered for an empty list.
+    #[inline]
     pub fn take_orders(&self, orders: &mut Vec<Order>) {
-        std::mem::swap(&mut self.lock().orders, orders);
+        if self.ordered.is_there() {
+            let mut state = self.lock();
+            self.ordered.taken();
+            std::mem::swap(&mut state.orders, orders);
+        }
     }
 
     /// So many more calls wait than before, or fewer: those that were sent, or are over. Whether there are new orders.
+    #[inline]
     pub fn count_waiting(&self, more: isize) -> bool {
-        let mut state = self.lock();
-        state.waiting = state.waiting.saturating_add_signed(more);
-        !state.orders.is_empty()
+        if more != 0 {
+            let mut state = self.lock();
+            state.waiting = state.waiting.saturating_add_signed(more);
+        }
+        self.ordered.is_there()
     }
 
     /// The connection has come into another state: tells whoever wants to know.
@@ -218,6 +232,7 @@ impl Shared {
         let mut state = self.lock();
         state.closed = Some(why.clone());
         state.waiting = 0;
+        self.ordered.taken();
         let orders = std::mem::take(&mut state.orders);
         drop(state);
         for order in orders {

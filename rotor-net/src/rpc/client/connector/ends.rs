@@ -134,10 +134,10 @@ impl Core {
             self.close_current();
         }
         let mut returned = Vec::new();
-        for link in self.links_mut() {
-            returned.append(&mut link.session.returned);
+        self.with_links(|link| returned.append(&mut link.session.returned));
+        if !returned.is_empty() {
+            self.send_again(returned);
         }
-        self.send_again(returned);
         for link in &mut self.leaving {
             if link.session.is_done() {
                 link.linger(scope);
