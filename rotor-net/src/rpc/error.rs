@@ -6,13 +6,18 @@ use super::frame::FailCode;
 use std::fmt;
 
 /// Of what a peer says in words. Each of its calls may get a copy, so this is what a person reads, not what a frame holds.
-pub(crate) const WORDS_BYTES_MAX: usize = 1 << 10;
+const WORDS_BYTES_MAX: usize = 1 << 10;
 
-/// What a peer says in words, cut between two characters.
+/// Of a text, so much, cut between two characters.
+pub(crate) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(WORDS_BYTES_MAX)]
+}
+
+/// What a peer says in words, cut.
 pub(crate) fn words(bytes: &[u8]) -> Box<str> {
     // A character that begins before the end has at most three bytes beyond it.
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(WORDS_BYTES_MAX + 3)]);
-    text[..text.floor_char_boundary(WORDS_BYTES_MAX)].into()
+    cut(&text).into()
 }
 
 /// Why a call has no reply. Each says whose doing it was. The server's words are the first 1 KiB of them.

@@ -11,7 +11,7 @@
 
 use super::call::{CallKind, ServiceInfo};
 use super::codec::{self, CodecError, Limits};
-use super::error::{Mismatch, SessionError, WORDS_BYTES_MAX};
+use super::error::{Mismatch, SessionError, cut};
 use super::frame::{CallId, Header, Kind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -118,11 +118,6 @@ pub struct MenuEntry {
 /// Of the server's versions of a call, in an error that each such call gets a copy of.
 pub(crate) const VERSIONS_SHOWN_MAX: usize = 16;
 
-/// Of a signature on the server's menu, likewise.
-fn shown(signature: &str) -> String {
-    signature[..signature.floor_char_boundary(WORDS_BYTES_MAX)].to_owned()
-}
-
 /// Names of the types that a menu has digests of.
 const PARTS: [&str; 3] = ["request", "input", "output"];
 
@@ -191,7 +186,7 @@ impl Menu {
                     call: name(),
                     part,
                     type_here: info.name,
-                    signature_there: shown(&entry.signature),
+                    signature_there: cut(&entry.signature).to_owned(),
                     digest_here: info.digest,
                     digest_there,
                 });

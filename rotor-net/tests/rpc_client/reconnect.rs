@@ -41,6 +41,16 @@ fn a_client_connects_when_something_is_called() {
     });
 }
 
+/// Those before each further attempt that was told since this was asked last.
+fn waits(world: &World<'_>) -> Vec<Duration> {
+    let states = world.take_states().into_iter();
+    let wait = |state| match state {
+        ChannelState::Lost { again_in, .. } => again_in,
+        _ => None,
+    };
+    states.filter_map(wait).collect()
+}
+
 /// Waits for attempt `n` are random, below 50 ms doubled so often, and below a second.
 #[test]
 fn waits_between_attempts_grow_and_are_random() {
@@ -50,14 +60,7 @@ fn waits_between_attempts_grow_and_are_random() {
         let world = World::new(sim, backoff(None));
         world.call(1, None);
         world.sim.run_for(ms(20_000));
-        let waits: Vec<_> = world
-            .take_states()
-            .into_iter()
-            .filter_map(|state| match state {
-                ChannelState::Lost { again_in, .. } => again_in,
-                _ => None,
-            })
-            .collect();
+        let waits = waits(&world);
         assert!(waits.len() > 10, "{waits:?}");
         for (n, wait) in waits.iter().enumerate() {
             let bound = ms(50 << n.min(20)).min(ms(1000));
@@ -180,14 +183,7 @@ fn waits_of_nothing_are_short_ones_that_grow() {
             let world = World::new(sim, config);
             world.call(1, None);
             world.sim.run_for(ms(20_000));
-            let waits: Vec<_> = world
-                .take_states()
-                .into_iter()
-                .filter_map(|state| match state {
-                    ChannelState::Lost { again_in, .. } => again_in,
-                    _ => None,
-                })
-                .collect();
+            let waits = waits(&world);
             assert!(waits.len() < attempts_max, "{}", waits.len());
             assert!(waits.iter().any(|wait| !wait.is_zero()));
         }

@@ -207,14 +207,6 @@ impl Core {
         }
     }
 
-    fn links_mut(&mut self) -> impl Iterator<Item = &mut Link> {
-        let current = match &mut self.state {
-            State::Up(link) => Some(&mut **link),
-            _ => None,
-        };
-        current.into_iter().chain(&mut self.leaving)
-    }
-
     fn take_orders(&mut self) {
         self.guard.shared.take_orders(&mut self.orders);
     }
@@ -242,9 +234,7 @@ impl Core {
                 }
                 Order::Cancelled(call) if call.core().slot().is_none() => purges = true,
                 Order::Cancelled(call) => {
-                    for link in self.links_mut() {
-                        link.session.cancelled(&call);
-                    }
+                    self.with_links(|link| link.session.cancelled(&call));
                 }
             }
         }
@@ -303,7 +293,7 @@ impl Core {
         }
     }
 
-    /// Those that have something to say.
+    /// Those that have something to say: all that have calls.
     fn with_links(&mut self, mut f: impl FnMut(&mut Link)) {
         if let Some(link) = self.current_mut() {
             f(link);
@@ -337,11 +327,9 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.shared().give_up(seed::ENDED);
         let waiting = std::mem::take(&mut self.queue);
-        let links: Vec<_> = self
-            .links_mut()
-            .map(|link| link.session.abandon())
-            .collect();
-        let sent = links.into_iter().flatten().map(|one| (one.call, true));
+        let mut sent = Vec::new();
+        self.with_links(|link| sent.append(&mut link.session.abandon()));
+        let sent = sent.into_iter().map(|one| (one.call, true));
         for (call, was_sent) in waiting.into_iter().map(|one| (one.call, false)).chain(sent) {
             let why = seed::ENDED.into();
             call.fail(CallError::Disconnected { was_sent, why });

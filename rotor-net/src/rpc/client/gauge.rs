@@ -34,6 +34,12 @@ impl Gauge {
         fence(Ordering::SeqCst);
     }
 
+    /// Whether so much waits in all.
+    #[inline]
+    pub fn shows(&self, bytes: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed) == bytes
+    }
+
     /// Whether it is too much. Who hears so is told when it is no longer.
     pub fn is_full(&self) -> bool {
         if !self.is_over() {

@@ -14,8 +14,6 @@ pub(super) struct Link {
     phase: Phase,
     /// The socket has as much as it should.
     is_blocked: bool,
-    /// What the session's line was last told that waits.
-    told_bytes: usize,
 }
 
 enum Phase {
@@ -46,7 +44,6 @@ impl Link {
             session,
             phase: Phase::Greeting { until },
             is_blocked: false,
-            told_bytes: 0,
         }
     }
 
@@ -110,10 +107,7 @@ impl Link {
                 return;
             }
             let queued = scope.parts(&self.socket).out.peek_queued();
-            if queued != self.told_bytes || !self.session.line.is_empty() {
-                self.session.line.take(&mut self.session.out, queued);
-                self.told_bytes = queued + self.session.out.len();
-            }
+            self.session.line.take(&mut self.session.out, queued);
             if self.session.out.is_empty() {
                 break;
             }

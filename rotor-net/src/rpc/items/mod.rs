@@ -32,7 +32,6 @@ mod sender;
 mod testing;
 #[cfg(all(test, not(loom)))]
 mod tests;
-mod thread;
 
 #[cfg(feature = "fiber")]
 pub(crate) use in_fiber::refusal;

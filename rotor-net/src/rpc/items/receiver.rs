@@ -2,9 +2,10 @@
 
 use super::super::codec::Limits;
 use super::super::error::CallError;
+use super::super::wait;
 use super::batch::Batch;
 use super::inflow::{Inflow, Taken};
-use super::{Side, cost, thread};
+use super::{Side, cost};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -148,7 +149,7 @@ impl<T> ItemReceiver<T> {
         {
             return next;
         }
-        thread::block_on(self.next()).unwrap_or_else(|misuse| Some(Err(misuse)))
+        wait::block_on(self.next(), None).unwrap_or_else(|misuse| Some(Err(misuse)))
     }
 
     /// Wakes this one, once, when there is something to be had, or at once if there is; rather than whoever was to be

@@ -3,8 +3,9 @@
 use super::super::codec::Limits;
 use super::super::error::CallError;
 use super::super::frame::Kind;
+use super::super::wait;
 use super::outflow::{Exit, Outflow};
-use super::{Side, cost, thread, with_scratch};
+use super::{Side, cost, with_scratch};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,7 +117,7 @@ impl<T> ItemSender<T> {
                 Err(SendItemError::NoCredit(back)) => item = back,
                 other => return other,
             }
-            match thread::block_on(self.ready()) {
+            match wait::block_on(self.ready(), None) {
                 Ok(Ok(())) => {}
                 Ok(Err(why)) => return Err(SendItemError::Ended(why)),
                 Err(misuse) => return Err(SendItemError::Refused(misuse)),

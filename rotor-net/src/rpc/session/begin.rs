@@ -132,8 +132,7 @@ impl Open {
     #[inline]
     fn conclude(&self, id: CallId, outcome: Outcome, is_taken: &Cell<bool>) {
         let error = match outcome {
-            Some(Ok(())) if is_taken.get() => return,
-            None if is_taken.get() => return,
+            Some(Ok(())) | None if is_taken.get() => return,
             Some(Ok(())) => CallError::Unanswered,
             None => CallError::Panicked,
             Some(Err(error)) => error,

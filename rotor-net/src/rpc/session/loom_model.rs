@@ -61,6 +61,15 @@ impl Session {
         }
     }
 
+    /// At rest, with this call in flight.
+    fn with_call(deadline: Time) -> Self {
+        let mut session = Self::new(100);
+        let begun = session.shared.begin(ID, deadline, Flows::default());
+        begun.unwrap();
+        session.settle();
+        session
+    }
+
     /// The end of a handler: everything leaves.
     fn settle(&mut self) {
         let settled = self.shared.settle(
@@ -158,12 +167,7 @@ fn loom_a_reply_and_a_deadline_make_one_answer() {
 #[test]
 fn loom_a_reply_that_meets_the_end_of_the_session_goes_nowhere() {
     loom::model(|| {
-        let mut session = Session::new(100);
-        session
-            .shared
-            .begin(ID, Time::NEVER, Flows::default())
-            .unwrap();
-        session.settle();
+        let mut session = Session::with_call(Time::NEVER);
         let replying = thread::spawn({
             let shared = session.shared.clone();
             move || shared.put(Header::new(Kind::Reply, ID), b"")
@@ -238,12 +242,7 @@ fn loom_an_answer_that_comes_before_its_handler_has_returned_leaves_once() {
 #[test]
 fn loom_an_answer_while_a_dispatch_begins_and_ends_is_looked_at() {
     loom::model(|| {
-        let mut session = Session::new(100);
-        session
-            .shared
-            .begin(ID, Time::NEVER, Flows::default())
-            .unwrap();
-        session.settle();
+        let mut session = Session::with_call(Time::NEVER);
         let shared = session.shared.clone();
         let other = thread::spawn(move || assert!(shared.put(Header::new(Kind::Reply, ID), b"x")));
         for had_calls in [true, false] {

@@ -2,10 +2,10 @@
 
 use super::super::super::error::CallError;
 use super::super::super::frame::Kind;
-use super::super::thread::block_on;
 use super::super::{Inflow, Outflow, SendItemError, Side};
 use super::testing::*;
 use crate::fiber;
+use crate::rpc::wait::block_on;
 use rotor_fsm::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -105,7 +105,7 @@ fn a_thread_polls_again_only_when_woken() {
             set.store(true, Ordering::Release);
         });
         let mut helper = None;
-        let polled = block_on(std::future::poll_fn(|cx| {
+        let until_done = std::future::poll_fn(|cx| {
             polls += 1;
             if done.load(Ordering::Acquire) {
                 return Poll::Ready(polls);
@@ -118,7 +118,8 @@ fn a_thread_polls_again_only_when_woken() {
                 waker.wake();
             }));
             Poll::Pending
-        }));
+        });
+        let polled = block_on(until_done, None);
         assert!((1..=2).contains(&polled.unwrap()));
         others.join().unwrap();
         if let Some(helper) = helper {
